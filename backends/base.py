@@ -1,0 +1,136 @@
+"""The contract that every engine fulfils, and the errors that it may raise.
+
+An engine is whatever turns a `GenerationRequest` into events: llama.cpp or vLLM in a child process, a remote server, the
+scripted stub. Nothing above `backends/` knows which one it holds.
+
+Errors, and who can do something about them::
+
+    EngineError
+    ├── InvalidRequestError          the client: change the request (400)
+    │   ├── ContextLengthError       the prompt does not fit the context window
+    │   └── UnsupportedError         this engine or model lacks a feature that was asked for
+    ├── CapacityError                time: the queue is full, retry later (503, Retry-After)
+    ├── ModelLoadingError            time: the model is still being loaded (503, Retry-After)
+    ├── ModelUnavailableError        the operator: the model cannot be served (503, no Retry-After)
+    ├── EngineCrashedError           nobody: the engine died; it is being restarted (503, Retry-After)
+    ├── EngineTimeoutError           nobody: the engine stopped answering (504)
+    └── EngineClosedError            the server is shutting down (503)
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, ClassVar, Protocol
+
+from backends.types import Capabilities, Event, GenerationRequest, ModelInfo, TokenPiece
+
+
+class EngineError(Exception):
+    """Root of everything an engine raises. `message` is written for the reader of an HTTP error body."""
+
+    kind: ClassVar[str] = "engine_error"
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after_s = retry_after_s
+
+
+class InvalidRequestError(EngineError):
+    """The request can never succeed as it stands; `param` names the field."""
+
+    kind = "invalid_request"
+
+
+class ContextLengthError(InvalidRequestError):
+    """Prompt and context window do not fit; the message carries both numbers."""
+
+    kind = "context_length_exceeded"
+
+
+class UnsupportedError(InvalidRequestError):
+    """A feature that this engine or model does not have."""
+
+    kind = "unsupported"
+
+
+class CapacityError(EngineError):
+    """The queue in front of the engine is full."""
+
+    kind = "capacity"
+
+
+class ModelLoadingError(EngineError):
+    """The model is not ready within the time that a request waits for it."""
+
+    kind = "model_loading"
+
+
+class ModelUnavailableError(EngineError):
+    """The model cannot be loaded until somebody changes the file or the configuration."""
+
+    kind = "model_unavailable"
+
+
+class EngineCrashedError(EngineError):
+    """The engine process ended while it held the request."""
+
+    kind = "engine_crashed"
+
+
+class EngineTimeoutError(EngineError):
+    """The engine held the request and gave no sign of life for too long."""
+
+    kind = "engine_timeout"
+
+
+class EngineClosedError(EngineError):
+    """The engine was closed on purpose."""
+
+    kind = "engine_closed"
+
+
+class Engine(Protocol):
+    """One loaded model. All methods belong to one event loop."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this engine can do; constant once it is loaded."""
+        ...
+
+    @property
+    def info(self) -> ModelInfo:
+        """What is known of the loaded model; constant once it is loaded."""
+        ...
+
+    def stream(self, request: GenerationRequest) -> AsyncIterator[Event]:
+        """Generate: one `Accepted`, then `Delta`s until every choice has its finish reason.
+
+        Closing the iterator (`aclose`, or cancelling the task that reads it) aborts the generation within one token.
+
+        Raises:
+            InvalidRequestError: before the first event, if the request cannot be served.
+            EngineError: at any point, if the engine fails.
+        """
+        ...
+
+    async def embed(self, inputs: Sequence[Sequence[int] | str]) -> list[list[float]]:
+        """One vector per input, in order. Raises `UnsupportedError` where `capabilities.embeddings` is false."""
+        ...
+
+    async def tokenize(self, text: str, *, add_special: bool = False) -> list[TokenPiece]:
+        """The tokens of a text; control strings in it stay text. `add_special` puts the model's own BOS/EOS around it."""
+        ...
+
+    async def detokenize(self, token_ids: Sequence[int]) -> str:
+        """The text of the tokens; bytes that are not UTF-8 become U+FFFD. Raises `InvalidRequestError` on unknown ids."""
+        ...
+
+    async def stats(self) -> dict[str, Any]:
+        """Counters and gauges of this moment: running and waiting requests, KV cells in use, tokens so far."""
+        ...
+
+    async def close(self) -> None:
+        """Abort what runs and release the model; harmless when called twice."""
+        ...

@@ -1,0 +1,253 @@
+"""The values that cross between the edge and an engine: requests in, events out.
+
+Everything here is an immutable `msgspec` struct, because the same values travel as msgpack frames between the edge and
+an engine worker (`backends.worker`). A field that is `None` was not given by anybody: the engine then takes the model's
+own default, and after that the OpenAI API's.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+Role = Literal["system", "user", "assistant", "tool"]
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+EngineName = Literal["llama_cpp", "vllm", "stub"]
+
+PRIORITY_NORMAL = 0
+PRIORITY_SPECULATIVE = -1
+"""Priority of work that nobody waits for yet (prefilling a draft): spare capacity only, dropped first."""
+
+
+class TextPart(Struct, frozen=True, tag="text"):
+    """A piece of text in a message."""
+
+    text: str
+
+
+Part = TextPart
+"""One part of a message's content; a tagged union as soon as there is a second kind."""
+
+
+class ToolCall(Struct, frozen=True):
+    """A call that an assistant message made; `arguments` is a JSON text, as on the wire."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class Message(Struct, frozen=True):
+    """One message of a conversation. `developer` has become `system` before it gets here."""
+
+    role: Role
+    parts: tuple[Part, ...] = ()
+    name: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    reasoning: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The text parts, joined."""
+        return "".join(part.text for part in self.parts)
+
+
+class Tool(Struct, frozen=True):
+    """A function that the model may call; `parameters` is a JSON schema."""
+
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool = False
+
+
+class SamplingParams(Struct, frozen=True, kw_only=True):
+    """How the next token is drawn. `None`: the model's default, else OpenAI's (temperature 1, top_p 1, the rest off)."""
+
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    typical_p: float | None = None
+    repetition_penalty: float | None = None
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    seed: int | None = None
+    logit_bias: dict[int, float] = {}
+
+
+class StopParams(Struct, frozen=True, kw_only=True):
+    """When a choice ends.
+
+    `max_tokens=None` runs to the end of the context; `0` evaluates the prompt and stops. `stop` texts are excluded from
+    the answer unless `include_stop` is set. Token counts are per choice.
+    """
+
+    max_tokens: int | None = None
+    min_tokens: int = 0
+    stop: tuple[str, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
+    include_stop: bool = False
+    ignore_eos: bool = False
+
+
+class TemplateOptions(Struct, frozen=True, kw_only=True):
+    """How messages become a prompt. `continue_final_message` leaves the last message open for the model to go on."""
+
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+
+
+class Constraint(Struct, frozen=True):
+    """A language that the answer must belong to, enforced while sampling; `value` is its source text (JSON for schemas)."""
+
+    kind: Literal["json_object", "json_schema", "regex", "choice", "lark", "gbnf"]
+    value: str = ""
+
+
+class GenerationRequest(Struct, frozen=True, kw_only=True):
+    """One request to generate. Exactly one of `messages`, `prompt` and `token_ids` is given.
+
+    `logprobs` is the number of alternatives wanted per token (`None`: no log-probabilities at all). `cache_salt` and
+    `adapter` are part of the key under which prompt prefixes are shared.
+    """
+
+    id: str
+    messages: tuple[Message, ...] | None = None
+    prompt: str | None = None
+    token_ids: tuple[int, ...] | None = None
+    sampling: SamplingParams = SamplingParams()
+    stopping: StopParams = StopParams()
+    template: TemplateOptions = TemplateOptions()
+    n: int = 1
+    echo: bool = False
+    logprobs: int | None = None
+    prompt_logprobs: int | None = None
+    skip_special_tokens: bool = True
+    constraint: Constraint | None = None
+    tools: tuple[Tool, ...] = ()
+    tool_choice: str | None = None
+    adapter: str | None = None
+    cache_salt: str | None = None
+    priority: int = PRIORITY_NORMAL
+
+
+class Accepted(Struct, frozen=True, tag="accepted"):
+    """The first event of a stream: the prompt is tokenised and has its place in the KV cache."""
+
+    prompt_tokens: int
+    cached_tokens: int = 0
+
+
+class TokenLogprob(Struct, frozen=True):
+    """Natural-log probability of one token, with the bytes that it stands for."""
+
+    token_id: int
+    logprob: float
+    bytes: bytes
+    top: tuple[tuple[int, float, bytes], ...] = ()
+
+
+class ToolCallDelta(Struct, frozen=True):
+    """A fragment of a tool call; `id` and `name` stand in the first fragment of each `index` only."""
+
+    index: int
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+
+
+class Timings(Struct, frozen=True):
+    """Where one choice's time went, in seconds of a monotonic clock."""
+
+    queue_s: float = 0.0
+    prefill_s: float = 0.0
+    decode_s: float = 0.0
+
+
+class Usage(Struct, frozen=True):
+    """Token counts of one choice; `prompt_tokens` is the same for every choice of a request."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+
+class Delta(Struct, frozen=True, tag="delta"):
+    """What one engine step added to one choice. `finish_reason` and `usage` come with the choice's last delta."""
+
+    index: int = 0
+    text: str = ""
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
+    reasoning: str = ""
+    tool_call: ToolCallDelta | None = None
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+    timings: Timings | None = None
+
+
+Event = Accepted | Delta
+
+
+class Capabilities(Struct, frozen=True, kw_only=True):
+    """What an engine can do, declared once at start and never probed."""
+
+    chat: bool = True
+    embeddings: bool = False
+    constraints: bool = False
+    logprobs: bool = False
+    adapters: bool = False
+    prefill_only: bool = False
+    infill: bool = False
+
+
+class ModelInfo(Struct, frozen=True, kw_only=True):
+    """What is known of a loaded model. Sizes are bytes; `context_window` is tokens per request, `kv_cells` tokens shared."""
+
+    name: str
+    architecture: str
+    context_window: int
+    trained_context: int
+    kv_cells: int
+    vocab_size: int
+    parameters: int
+    size_bytes: int
+    chat_format: str
+    engine: EngineName
+    engine_version: str
+
+
+class TokenPiece(Struct, frozen=True):
+    """One token: its id and the bytes that it stands for."""
+
+    id: int
+    bytes: bytes
+
+
+class EngineConfig(Struct, frozen=True, kw_only=True):
+    """All that a worker is told about the engine it hosts. `None` leaves the choice to the engine.
+
+    `context_window` bounds one request, `kv_cells` is what all sequences share. `options` carries what a single engine
+    understands, already validated by the settings.
+    """
+
+    engine: EngineName
+    model: str
+    alias: str
+    cache_dir: str
+    chat_format: str | None = None
+    chat_format_file: str | None = None
+    context_window: int | None = None
+    n_threads: int | None = None
+    n_batch: int = 512
+    n_parallel: int = 8
+    kv_cells: int | None = None
+    n_gpu_layers: int = -1
+    flash_attn: Literal["auto", "on", "off"] = "auto"
+    kv_cache_type: str = "f16"
+    log_level: str = "info"
+    engine_log_level: str = "warning"
+    options: dict[str, Any] = {}
