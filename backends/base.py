@@ -1,7 +1,7 @@
 """The contract that every engine fulfils, and the errors that it may raise.
 
-An engine is whatever turns a `GenerationRequest` into events: llama.cpp or vLLM in a child process, a remote server, the
-scripted stub. Nothing above `backends/` knows which one it holds.
+An engine is whatever turns a `GenerationRequest` into events: llama.cpp or vLLM in a child process, a remote server,
+the scripted stub. Nothing above `backends/` knows which one it holds.
 
 Errors, and who can do something about them::
 
@@ -120,11 +120,11 @@ class Engine(Protocol):
         ...
 
     async def tokenize(self, text: str, *, add_special: bool = False) -> list[TokenPiece]:
-        """The tokens of a text; control strings in it stay text. `add_special` puts the model's own BOS/EOS around it."""
+        """The tokens of a text; control strings in it stay text. `add_special` adds the model's own BOS and EOS."""
         ...
 
     async def detokenize(self, token_ids: Sequence[int]) -> str:
-        """The text of the tokens; bytes that are not UTF-8 become U+FFFD. Raises `InvalidRequestError` on unknown ids."""
+        """The text of the tokens, U+FFFD for bytes that are not UTF-8. Raises `InvalidRequestError` on unknown ids."""
         ...
 
     async def stats(self) -> dict[str, Any]:

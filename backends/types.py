@@ -64,7 +64,7 @@ class Tool(Struct, frozen=True):
 
 
 class SamplingParams(Struct, frozen=True, kw_only=True):
-    """How the next token is drawn. `None`: the model's default, else OpenAI's (temperature 1, top_p 1, the rest off)."""
+    """How the next token is drawn. `None`: the model's default, else OpenAI's (temperature 1, top_p 1, others off)."""
 
     temperature: float | None = None
     top_k: int | None = None
@@ -101,7 +101,7 @@ class TemplateOptions(Struct, frozen=True, kw_only=True):
 
 
 class Constraint(Struct, frozen=True):
-    """A language that the answer must belong to, enforced while sampling; `value` is its source text (JSON for schemas)."""
+    """A language that the answer must belong to, enforced while sampling; `value` is its source (JSON for schemas)."""
 
     kind: Literal["json_object", "json_schema", "regex", "choice", "lark", "gbnf"]
     value: str = ""
@@ -146,7 +146,7 @@ class TokenLogprob(Struct, frozen=True):
 
     token_id: int
     logprob: float
-    bytes: bytes
+    raw: bytes
     top: tuple[tuple[int, float, bytes], ...] = ()
 
 
@@ -205,7 +205,7 @@ class Capabilities(Struct, frozen=True, kw_only=True):
 
 
 class ModelInfo(Struct, frozen=True, kw_only=True):
-    """What is known of a loaded model. Sizes are bytes; `context_window` is tokens per request, `kv_cells` tokens shared."""
+    """What is known of a loaded model. `context_window` is tokens per request, `kv_cells` the tokens all share."""
 
     name: str
     architecture: str
@@ -224,7 +224,7 @@ class TokenPiece(Struct, frozen=True):
     """One token: its id and the bytes that it stands for."""
 
     id: int
-    bytes: bytes
+    raw: bytes
 
 
 class EngineConfig(Struct, frozen=True, kw_only=True):
