@@ -1,0 +1,161 @@
+"""A GGUF model's vocabulary: text to token ids and back."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import llama_cpp
+
+from backends.base import ContextLengthError, InvalidRequestError
+
+_LONGEST_RUN = 4096
+# llama.cpp's pre-tokenisers are std::regex, which recurses once per character of a run and overflows the stack.
+_LONG_RUNS = re.compile(
+    rf"[^\W\d_]{{{_LONGEST_RUN}}}|\d{{{_LONGEST_RUN}}}|\s{{{_LONGEST_RUN}}}|(?:[^\w\s]|_){{{_LONGEST_RUN}}}"
+)
+_MATCHED_AS_WHOLE = (
+    llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
+)
+
+
+class Vocabulary:
+    """Tokenises for one loaded model. Thread-safe: llama.cpp's vocabulary is read-only after loading."""
+
+    def __init__(self, model: Any) -> None:
+        self._vocab = llama_cpp.llama_model_get_vocab(model)
+        if not self._vocab:
+            raise ValueError("the model has no vocabulary")
+        self.size: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
+        self.add_bos: bool = llama_cpp.llama_vocab_get_add_bos(self._vocab)
+        self.add_eos: bool = llama_cpp.llama_vocab_get_add_eos(self._vocab)
+        self._splits_by_regex = llama_cpp.llama_vocab_type(self._vocab) == llama_cpp.LLAMA_VOCAB_TYPE_BPE
+        self._pieces: dict[int, bytes] = {}
+
+    @property
+    def handle(self) -> Any:
+        """The `llama_vocab *`, for samplers."""
+        return self._vocab
+
+    @cached_property
+    def bos(self) -> int | None:
+        """Id of the beginning-of-sequence token, if the vocabulary has one."""
+        return _none_if_negative(llama_cpp.llama_vocab_bos(self._vocab))
+
+    @cached_property
+    def eos(self) -> int | None:
+        """Id of the end-of-sequence token, if the vocabulary has one."""
+        return _none_if_negative(llama_cpp.llama_vocab_eos(self._vocab))
+
+    @cached_property
+    def end_of_generation(self) -> frozenset[int]:
+        """Ids after which a model has nothing more to say (EOS, EOT and their kin)."""
+        return frozenset(i for i in self.control_tokens.values() if llama_cpp.llama_vocab_is_eog(self._vocab, i))
+
+    @cached_property
+    def control_tokens(self) -> Mapping[str, int]:
+        """Text of every control and user-defined token, with its id."""
+        return self._tokens_with(_MATCHED_AS_WHOLE)
+
+    @cached_property
+    def user_defined_tokens(self) -> Mapping[str, int]:
+        """The tokens that llama.cpp recognises in text even when special tokens are off."""
+        return self._tokens_with(llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED)
+
+    @cached_property
+    def longest_token(self) -> int:
+        """Length of the longest token's text in bytes: no prompt of n tokens is longer than n times this."""
+        return max(len(llama_cpp.llama_vocab_get_text(self._vocab, i) or b"") for i in range(self.size))
+
+    def encode(self, text: str, *, special: bool) -> list[int]:
+        """Token ids of a text, no BOS or EOS added. With `special` off control strings in it stay text."""
+        return [i for piece in self._safe_pieces(text) for i in self._encode(piece.encode(), special)]
+
+    def encode_prompt(self, text: str, *, special: bool, limit: int) -> list[int]:
+        """Ids of a whole prompt with the BOS and EOS that the model wants.
+
+        Raises:
+            ContextLengthError: the text cannot have as few as `limit` tokens; found without tokenising it.
+        """
+        self.check_length(text, limit)
+        ids = self.encode(text, special=special)
+        if self.add_bos and self.bos is not None and ids[:1] != [self.bos]:
+            ids.insert(0, self.bos)
+        if self.add_eos and self.eos is not None:
+            ids.append(self.eos)
+        return ids
+
+    def check_length(self, text: str, limit: int) -> None:
+        """Refuse a text that is longer than `limit` of the longest tokens, before any native code sees it."""
+        if len(text) > limit and len(text.encode()) > limit * self.longest_token:
+            raise ContextLengthError(
+                f"the prompt has {len(text)} characters, more than the {limit} tokens of the context window can hold",
+                param="prompt",
+            )
+
+    def piece(self, token: int) -> bytes:
+        """The bytes that a token adds to the text; none for control tokens."""
+        piece = self._pieces.get(token)
+        if piece is None:
+            piece = self._pieces[token] = self._piece(token, special=False)
+        return piece
+
+    def control_text(self, token: int) -> bytes:
+        """The bytes of a token with control tokens written out."""
+        return self._piece(token, special=True)
+
+    def decode(self, tokens: Sequence[int], *, special: bool = False) -> bytes:
+        """The bytes of a whole sequence; llama.cpp drops the leading space that some vocabularies put before a text."""
+        for token in tokens:
+            if not 0 <= token < self.size:
+                raise InvalidRequestError(
+                    f"{token} is not a token id of this model (0 to {self.size - 1})", param="tokens"
+                )
+        ids = (llama_cpp.llama_token * len(tokens))(*tokens)
+        room = 16 * len(tokens) + 64
+        while True:
+            buffer = ctypes.create_string_buffer(room)
+            n = llama_cpp.llama_detokenize(self._vocab, ids, len(tokens), buffer, room, False, special)
+            if n >= 0:
+                return buffer.raw[:n]
+            room = -n
+
+    def _tokens_with(self, attributes: int) -> dict[str, int]:
+        attr, text = llama_cpp.llama_vocab_get_attr, llama_cpp.llama_vocab_get_text
+        found = (i for i in range(self.size) if attr(self._vocab, i) & attributes)
+        return {(text(self._vocab, i) or b"").decode(errors="replace"): i for i in found}
+
+    def _safe_pieces(self, text: str) -> list[str]:
+        """The text cut inside runs of one character class that are long enough to crash a regex pre-tokeniser."""
+        if len(text) < _LONGEST_RUN or not self._splits_by_regex:
+            return [text]
+        pieces, start = [], 0
+        for run in _LONG_RUNS.finditer(text):
+            pieces.append(text[start : run.end()])
+            start = run.end()
+        return [*pieces, text[start:]]
+
+    def _encode(self, raw: bytes, special: bool) -> list[int]:
+        room = len(raw) + 2
+        while True:
+            ids = (llama_cpp.llama_token * room)()
+            n = llama_cpp.llama_tokenize(self._vocab, raw, len(raw), ids, room, False, special)
+            if n >= 0:
+                return list(ids[:n])
+            room = -n
+
+    def _piece(self, token: int, *, special: bool) -> bytes:
+        room = 64
+        while True:
+            buffer = ctypes.create_string_buffer(room)
+            n = llama_cpp.llama_token_to_piece(self._vocab, token, buffer, room, 0, special)
+            if n >= 0:
+                return buffer.raw[:n]
+            room = -n
+
+
+def _none_if_negative(token: int) -> int | None:
+    return token if token >= 0 else None
