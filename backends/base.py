@@ -19,7 +19,7 @@ Errors, and who can do something about them::
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, ClassVar, Protocol
 
 from backends.types import Capabilities, Event, GenerationRequest, ModelInfo, TokenPiece
@@ -133,4 +133,26 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Abort what runs and release the model; harmless when called twice."""
+        ...
+
+
+class LoadableEngine(Engine, Protocol):
+    """An engine in the process that runs it: constructed from an `EngineConfig`, then loaded once."""
+
+    async def start(self, progress: Callable[[float], None]) -> None:
+        """Load the model; `info` and `capabilities` are valid afterwards.
+
+        `progress` takes the fraction loaded so far, 0 to 1, and may be called from any thread.
+
+        Raises:
+            ModelUnavailableError: the model cannot be loaded as things are.
+        """
+        ...
+
+
+class SupervisedEngine(Engine, Protocol):
+    """An engine whose end somebody waits for: a worker process, as its owner at the edge sees it."""
+
+    async def wait_closed(self) -> EngineError:
+        """Return when the engine has ended, with the reason (`EngineClosedError` when it was asked to)."""
         ...
