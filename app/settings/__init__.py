@@ -1,0 +1,107 @@
+"""The settings: the only room that reads the environment.
+
+`Settings.load()` turns `JARVIS_*` variables into one frozen value that is passed to whoever needs it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import PrivateAttr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from app.settings.reading import (
+    PREFIX,
+    FlatVariables,
+    SettingsError,
+    Variables,
+    bad_values,
+    is_secret_name,
+    unknown_names,
+)
+from app.settings.sections import (
+    LimitSettings,
+    LlamaSettings,
+    LoggingSettings,
+    ModelSettings,
+    ServerSettings,
+    UserPath,
+    variable,
+)
+from backends.types import EngineConfig
+
+__all__ = ["Settings", "SettingsError", "Variables"]
+
+
+class Settings(BaseSettings):
+    """The whole configuration. `Settings(...)` takes what it is given; only `load` looks at the environment."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True, hide_input_in_errors=True
+    )
+
+    model: ModelSettings = ModelSettings()
+    server: ServerSettings = ServerSettings()
+    llama: LlamaSettings = LlamaSettings()
+    limits: LimitSettings = LimitSettings()
+    logging: LoggingSettings = LoggingSettings()
+    cache_dir: UserPath = variable(
+        "JARVIS_CACHE_DIR",
+        lambda: os.path.expanduser("~/.cache/jarvis"),
+        "Folder for what is built or downloaded once.",
+        unset="~/.cache/jarvis",
+    )
+    _from_file: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def settings_customise_sources(cls, *_: Any, **sources: Any) -> tuple[PydanticBaseSettingsSource, ...]:
+        """No source but the arguments: what is made in code or in a test does not depend on the environment."""
+        return (sources["init_settings"],)
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None, env_file: str | None = ".env") -> Self:
+        """The settings from `environ` (default: this process's) over `env_file`.
+
+        Raises:
+            SettingsError: with every unknown name and bad value there is.
+        """
+        return cls.from_variables(Variables.read(environ, env_file))
+
+    @classmethod
+    def from_variables(cls, variables: Variables) -> Self:
+        """The settings from variables that were read before; raises as `load` does."""
+        problems = unknown_names(cls, variables)
+        try:
+            settings = cls(**FlatVariables(cls, variables)())
+        except ValidationError as error:
+            raise SettingsError(problems + bad_values(cls, variables, error)) from None
+        if problems:
+            raise SettingsError(problems)
+        settings._from_file = variables.from_file()
+        return settings
+
+    def engine_config(self) -> EngineConfig:
+        """What the engine worker is told."""
+        model, llama = self.model, self.llama
+        return EngineConfig(
+            engine=model.engine,
+            model=model.name,
+            alias=model.alias,
+            cache_dir=self.cache_dir,
+            chat_format=model.chat_format,
+            chat_format_file=model.chat_format_file,
+            context_window=model.context_window,
+            log_level=self.logging.effective_level,
+            engine_log_level=self.logging.llama_log_level,
+            **llama.model_dump(),
+        )
+
+    def worker_environment(self, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+        """`environ` (default: this process's) as an engine worker may see it: no `JARVIS_*`, no keys, no secrets.
+
+        Other variables of the `.env` file (`CUDA_VISIBLE_DEVICES`, `OMP_NUM_THREADS`, …) are added.
+        """
+        given = self._from_file | dict(os.environ if environ is None else environ)
+        return {name: value for name, value in given.items() if not (name.startswith(PREFIX) or is_secret_name(name))}

@@ -1,0 +1,229 @@
+"""What can be set: one frozen section per concern, every variable with its name, default, bounds and description.
+
+The name that the environment uses is the field's validation alias, so the variable can be searched for as users write
+it. `.env.example` and the README's table are written from these fields (`app.settings.reference`).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+
+from backends.types import EngineName
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+BUNDLED_MODEL = PROJECT_ROOT / "models" / "tiny" / "jarvis-tiny-q8_0.gguf"
+"""The demo model that ships with the project and is served when no other is named."""
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _split(value: Any) -> Any:
+    return tuple(item for item in map(str.strip, value.split(",")) if item) if isinstance(value, str) else value
+
+
+def _expand(value: Any) -> Any:
+    return str(Path(value).expanduser()) if isinstance(value, str) else value
+
+
+AnyCase = BeforeValidator(_lower)
+CommaSeparated = BeforeValidator(_split)
+UserPath = Annotated[str, BeforeValidator(_expand)]
+Engine = Annotated[EngineName, AnyCase]
+LogLevel = Annotated[Literal["debug", "info", "warning", "error"], AnyCase]
+EngineLogLevel = Annotated[Literal["debug", "info", "warning", "error", "none"], AnyCase]
+Switch = Annotated[Literal["auto", "on", "off"], AnyCase]
+CacheType = Annotated[Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"], AnyCase]
+
+
+def variable(name: str, default: Any, description: str, *, unset: str | None = None, **bounds: Any) -> Any:
+    """A field that is read from the variable `name`.
+
+    A callable `default` is computed (from the fields before it, if it takes an argument). `unset` says in words what
+    happens without a value, where the default is not a value of its own. `bounds` are pydantic's (`ge`, `le`, …).
+    """
+    given = {"default_factory": default} if callable(default) else {"default": default}
+    return Field(validation_alias=name, description=description, json_schema_extra={"unset": unset}, **given, **bounds)
+
+
+class Section(BaseModel):
+    """Base of the sections: immutable; built from variable names by the loader and from field names in code."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True, hide_input_in_errors=True
+    )
+
+
+class ModelSettings(Section):
+    """The model, its engine, and how much of it one request may use."""
+
+    engine: Engine = variable("JARVIS_INFERENCE_ENGINE", "llama_cpp", "What generates.")
+    name: UserPath = variable(
+        "JARVIS_MODEL_NAME",
+        lambda: str(BUNDLED_MODEL),
+        "The model: path of a GGUF file for llama_cpp, folder or hub name for vllm. "
+        "A relative path counts from the project's folder.",
+        unset="the bundled demo model",
+    )
+    alias: str = variable(
+        "JARVIS_MODEL_ALIAS",
+        lambda data: Path(data["name"]).name.removesuffix(".gguf"),
+        "The model id that clients see.",
+        unset="the file's name without .gguf",
+    )
+    chat_format: str | None = variable(
+        "JARVIS_CHAT_FORMAT",
+        None,
+        "How messages become a prompt: a built-in format (chatml, llama3, mistral, gemma, phi3, …) or `custom`.",
+        unset="the model's own template",
+    )
+    chat_format_file: UserPath | None = variable(
+        "JARVIS_CHAT_FORMAT_FILE", None, "The file that declares the `custom` chat format.", unset="none"
+    )
+    context_window: int | None = variable(
+        "JARVIS_MODEL_CONTEXT_WINDOW",
+        None,
+        "Tokens that one request may use, prompt and answer together.",
+        unset="what the model was trained for, at most 8192",
+        ge=64,
+        le=16_777_216,
+    )
+    max_tokens: int | None = variable(
+        "JARVIS_MAX_TOKENS",
+        None,
+        "Length of an answer, in tokens, when the request does not say.",
+        unset="up to the context window",
+        ge=1,
+    )
+    max_tokens_limit: int | None = variable(
+        "JARVIS_MAX_TOKENS_LIMIT",
+        None,
+        "Longest answer, in tokens, that a request may ask for.",
+        unset="the context window",
+        ge=1,
+    )
+
+    @property
+    def bundled(self) -> bool:
+        """Whether this is the demo model that ships with the project."""
+        return Path(self.name) == BUNDLED_MODEL
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.chat_format == "custom" and self.chat_format_file is None:
+            raise ValueError("JARVIS_CHAT_FORMAT='custom' needs JARVIS_CHAT_FORMAT_FILE")
+        if self.chat_format_file is not None and self.chat_format != "custom":
+            raise ValueError("JARVIS_CHAT_FORMAT_FILE is only read with JARVIS_CHAT_FORMAT='custom'")
+        if self.max_tokens and self.max_tokens_limit and self.max_tokens > self.max_tokens_limit:
+            raise ValueError(
+                f"JARVIS_MAX_TOKENS='{self.max_tokens}' is above JARVIS_MAX_TOKENS_LIMIT='{self.max_tokens_limit}'"
+            )
+        return self
+
+
+class ServerSettings(Section):
+    """The HTTP server."""
+
+    host: str = variable(
+        "JARVIS_HOST", "127.0.0.1", "Address to listen on. Anything but a loopback address needs JARVIS_API_KEYS."
+    )
+    port: int = variable("JARVIS_PORT", 8000, "Port to listen on; 0 picks a free one.", ge=0, le=65535)
+    api_keys: Annotated[tuple[SecretStr, ...], CommaSeparated] = variable(
+        "JARVIS_API_KEYS",
+        (),
+        "Keys, comma separated, one of which clients must send as `Authorization: Bearer …`.",
+        unset="no key is asked for",
+    )
+    allow_insecure: bool = variable(
+        "JARVIS_ALLOW_INSECURE", False, "Allow a JARVIS_HOST that others can reach without any key."
+    )
+    header_wait_s: float = variable(
+        "JARVIS_HEADER_WAIT_S",
+        10.0,
+        "Seconds that a stream's headers wait for its first content, so that a failure is still a status code.",
+        ge=0,
+        le=600,
+    )
+    drain_s: float = variable(
+        "JARVIS_DRAIN_S", 30.0, "Seconds that running requests get to finish after SIGTERM or SIGINT.", ge=0, le=3600
+    )
+    max_body_bytes: int = variable(
+        "JARVIS_MAX_BODY_BYTES", 4_000_000, "Largest request body, in bytes.", ge=1_000, le=1_000_000_000
+    )
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach `host`."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @model_validator(mode="after")
+    def _refuse_open_door(self) -> Self:
+        if not (self.loopback or self.api_keys or self.allow_insecure):
+            raise ValueError(
+                f"JARVIS_HOST='{self.host}' can be reached from other machines: set JARVIS_API_KEYS, "
+                "or JARVIS_ALLOW_INSECURE=1 to serve everybody"
+            )
+        return self
+
+
+class LlamaSettings(Section):
+    """How llama.cpp uses the machine."""
+
+    n_threads: int | None = variable(
+        "JARVIS_N_THREADS", None, "Threads that compute.", unset="the physical cores", ge=1, le=1024
+    )
+    n_batch: int = variable("JARVIS_N_BATCH", 512, "Most tokens in one decode step.", ge=1, le=65_536)
+    n_parallel: int = variable("JARVIS_N_PARALLEL", 8, "Sequences that generate at once.", ge=1, le=256)
+    kv_cells: int | None = variable(
+        "JARVIS_KV_CELLS",
+        None,
+        "Tokens that all sequences together keep in the KV cache.",
+        unset="as many context windows as are sensible and fit the memory",
+        ge=64,
+        le=268_435_456,
+    )
+    n_gpu_layers: int = variable(
+        "JARVIS_N_GPU_LAYERS", -1, "Layers computed on a GPU, where the build has one; -1: all.", ge=-1, le=10_000
+    )
+    flash_attn: Switch = variable("JARVIS_FLASH_ATTN", "auto", "Flash attention.")
+    kv_cache_type: CacheType = variable(
+        "JARVIS_KV_CACHE_TYPE", "f16", "Number format of the KV cache; smaller ones save memory and cost accuracy."
+    )
+
+
+class LimitSettings(Section):
+    """How much clients may ask for at once."""
+
+    max_n: int = variable("JARVIS_MAX_N", 16, "Most choices (`n`) of one request.", ge=1, le=1024)
+    max_stop: int = variable("JARVIS_MAX_STOP", 4, "Most stop strings of one request.", ge=1, le=64)
+    max_queue: int = variable(
+        "JARVIS_MAX_QUEUE", 512, "Requests that run or wait before further ones are refused with 503.", ge=1, le=65_536
+    )
+    load_wait_s: float = variable(
+        "JARVIS_LOAD_WAIT_S", 120.0, "Seconds that a request waits for the model to load.", ge=0, le=86_400
+    )
+
+
+class LoggingSettings(Section):
+    """Logs, on standard error."""
+
+    level: LogLevel = variable("JARVIS_LOG_LEVEL", "info", "Least severe messages that are logged.")
+    debug: bool = variable("DEBUG", False, "Log everything, as JARVIS_LOG_LEVEL=debug does.")
+    llama_log_level: EngineLogLevel = variable(
+        "LLAMA_LOG_LEVEL", "warning", "Least severe messages of llama.cpp itself that are logged."
+    )
+
+    @property
+    def effective_level(self) -> str:
+        """`debug` where DEBUG is set, else `level`."""
+        return "debug" if self.debug else self.level
