@@ -91,6 +91,14 @@ class EngineClosedError(EngineError):
     kind = "engine_closed"
 
 
+def error_classes(root: type[EngineError] = EngineError) -> dict[str, type[EngineError]]:
+    """`root` and its descendants by their `kind`: how an error is rebuilt that came from another process."""
+    table = {root.kind: root}
+    for child in root.__subclasses__():
+        table |= error_classes(child)
+    return table
+
+
 class Engine(Protocol):
     """One loaded model. All methods belong to one event loop."""
 

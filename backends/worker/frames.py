@@ -14,13 +14,14 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from msgspec import Struct
 
-from backends.base import EngineError
+from backends.base import EngineError, error_classes
 from backends.types import Capabilities, EngineConfig, Event, GenerationRequest, ModelInfo, TokenPiece
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 
 _LENGTH = struct.Struct(">I")
 _ENCODER = msgspec.msgpack.Encoder()
+_ERRORS = error_classes()
 
 Incoming = TypeVar("Incoming")
 
@@ -44,18 +45,8 @@ class ErrorInfo(Struct, frozen=True):
 
     def rebuild(self) -> EngineError:
         """A new error of the same class; the root class for a kind that this process does not know."""
-        build = _ERROR_CLASSES.get(self.kind, EngineError)
+        build = _ERRORS.get(self.kind, EngineError)
         return build(self.message, param=self.param, retry_after_s=self.retry_after_s)
-
-
-def error_classes(root: type[EngineError]) -> Iterator[tuple[str, type[EngineError]]]:
-    """`(kind, class)` of `root` and of all its descendants."""
-    yield root.kind, root
-    for child in root.__subclasses__():
-        yield from error_classes(child)
-
-
-_ERROR_CLASSES = dict(error_classes(EngineError))
 
 
 class _Frame(Struct, frozen=True, tag=True, array_like=True):

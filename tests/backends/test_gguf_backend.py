@@ -1,0 +1,33 @@
+from typing import get_args
+
+import pytest
+
+from backends.base import LoadableEngine, ModelUnavailableError
+from backends.gguf_backend import GGUFClient
+from backends.registry import CREATORS
+from backends.types import Accepted, EngineConfig, EngineName, GenerationRequest
+
+
+def config(engine: EngineName) -> EngineConfig:
+    return EngineConfig(engine=engine, model="m", alias="my-model", cache_dir="")
+
+
+def test_every_engine_name_has_a_creator() -> None:
+    assert set(CREATORS) == set(get_args(EngineName))
+
+
+def test_an_engine_that_this_version_lacks_says_so() -> None:
+    with pytest.raises(ModelUnavailableError, match="vLLM"):
+        GGUFClient(config("vllm"))
+
+
+async def test_everything_is_forwarded_to_the_chosen_engine() -> None:
+    client: LoadableEngine = GGUFClient(config("stub"))
+    await client.start(lambda _fraction: None)
+    assert (client.info.name, client.capabilities.prefill_only) == ("my-model", True)
+    events = [event async for event in client.stream(GenerationRequest(id="r", prompt="hi"))]
+    assert events[0] == Accepted(1)
+    pieces = await client.tokenize("two words", add_special=False)
+    assert await client.detokenize([piece.id for piece in pieces]) == "two words"
+    assert (await client.stats())["running"] == 0
+    await client.close()
