@@ -74,13 +74,8 @@ class Vocabulary:
         """Token ids of a text, no BOS or EOS added. With `special` off control strings in it stay text."""
         return [i for piece in self._safe_pieces(text) for i in self._encode(piece.encode(), special)]
 
-    def encode_prompt(self, text: str, *, special: bool, limit: int) -> list[int]:
-        """Ids of a whole prompt with the BOS and EOS that the model wants.
-
-        Raises:
-            ContextLengthError: the text cannot have as few as `limit` tokens; found without tokenising it.
-        """
-        self.check_length(text, limit)
+    def encode_prompt(self, text: str, *, special: bool) -> list[int]:
+        """Ids of a whole prompt with the BOS and EOS that the model wants around it."""
         ids = self.encode(text, special=special)
         if self.add_bos and self.bos is not None and ids[:1] != [self.bos]:
             ids.insert(0, self.bos)

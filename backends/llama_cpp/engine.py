@@ -1,0 +1,208 @@
+"""`LlamaCppEngine`: one GGUF model behind the engine contract."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import llama_cpp
+
+from backends.base import ContextLengthError, EngineError, InvalidRequestError, UnsupportedError
+from backends.chat_formats import choose_format
+from backends.gguf_header import check_gguf
+from backends.llama_cpp import machine, native_log
+from backends.llama_cpp.context import Context, ContextOptions
+from backends.llama_cpp.job import Job
+from backends.llama_cpp.model import Model
+from backends.llama_cpp.plan import new_tokens_allowed
+from backends.llama_cpp.prompts import Prompt, PromptEncoder
+from backends.llama_cpp.sampling import resolve, sampling_defaults
+from backends.llama_cpp.scheduler import Parcel, Scheduler
+from backends.types import Accepted, Capabilities, Delta, EngineConfig, Event, GenerationRequest, ModelInfo, TokenPiece
+
+log = logging.getLogger(__name__)
+
+LONGEST_DEFAULT_WINDOW = 8192
+"""Tokens of context per request when nothing is configured and the model was trained on more."""
+
+
+class LlamaCppEngine:
+    """Serves many requests at once from one model: `start` it, `stream` from it, `close` it."""
+
+    capabilities = Capabilities(prefill_only=True)
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._config = config
+        self._native = ExitStack()
+
+    async def start(self, progress: Callable[[float], None]) -> None:
+        """Load the model; `progress` hears fractions from 0 to 1 on the event loop.
+
+        Raises:
+            ModelUnavailableError: the file is missing, damaged, of an unknown kind, or does not fit.
+        """
+        loop = asyncio.get_running_loop()
+
+        def report(fraction: float) -> None:
+            loop.call_soon_threadsafe(progress, fraction)
+
+        def deliver(parcels: list[Parcel]) -> None:
+            loop.call_soon_threadsafe(_hand_out, parcels)
+
+        await asyncio.to_thread(self._load, report)
+        self._prompts = PromptEncoder(self._model.vocab, self._format, self.info.context_window)
+        self._scheduler = Scheduler(
+            self._context, self._model.vocab, sequences=self._config.n_parallel, deliver=deliver
+        )
+        self._scheduler.start()
+        self._native.callback(self._scheduler.close)
+
+    def _load(self, report: Callable[[float], None]) -> None:
+        config = self._config
+        native_log.install(config.engine_log_level)
+        check_gguf(config.model)
+        self._model = Model(config.model, n_gpu_layers=config.n_gpu_layers, progress=report)
+        self._native.callback(self._model.close)
+        self._format = choose_format(config, self._model)
+        self._defaults = sampling_defaults(self._model.metadata)
+        window, cells = self._size()
+        options = ContextOptions(
+            cells=cells,
+            sequences=config.n_parallel,
+            n_batch=max(config.n_batch, config.n_parallel),
+            n_threads=config.n_threads or machine.physical_cores(),
+            flash_attn=config.flash_attn,
+            kv_cache_type=config.kv_cache_type,
+        )
+        self._context = Context(self._model, options)
+        self._native.callback(self._context.close)
+        self.info = self._describe(window, cells)
+
+    def _size(self) -> tuple[int, int]:
+        """Tokens of context per request, and KV cells for all of them."""
+        trained = self._model.trained_context
+        window = self._config.context_window or min(trained, LONGEST_DEFAULT_WINDOW)
+        if window > trained:
+            log.warning("the context window of %d tokens is longer than the model's %d", window, trained)
+        bytes_per_number = 4 if self._config.kv_cache_type == "f32" else 2
+        windows = machine.windows_that_fit(
+            self._config.n_parallel, window * self._model.kv_width * bytes_per_number, machine.available_memory()
+        )
+        return window, max(self._config.kv_cells or window * windows, window)
+
+    def _describe(self, window: int, cells: int) -> ModelInfo:
+        model = self._model
+        return ModelInfo(
+            name=self._config.alias,
+            architecture=model.architecture,
+            context_window=window,
+            trained_context=model.trained_context,
+            kv_cells=cells,
+            vocab_size=model.vocab.size,
+            parameters=model.parameters,
+            size_bytes=model.size_bytes,
+            chat_format=self._format.name,
+            engine="llama_cpp",
+            engine_version=llama_cpp.__version__,
+        )
+
+    async def stream(self, request: GenerationRequest) -> AsyncIterator[Event]:
+        """Generate; see `backends.base.Engine.stream`."""
+        self._refuse_unsupported(request)
+        job = self._job(request, await self._prompts.encode(request))
+        self._scheduler.submit(job)
+        try:
+            while (event := await _next_event(job)) is not None:
+                yield event
+                if request.echo and isinstance(event, Accepted):
+                    for index in range(request.n):
+                        yield Delta(index=index, text=self._echo(request, job))
+        finally:
+            self._scheduler.abort(job)
+
+    def _refuse_unsupported(self, request: GenerationRequest) -> None:
+        asked = {
+            "logprobs": request.logprobs is not None or request.prompt_logprobs is not None,
+            "response_format": request.constraint is not None,
+            "model": request.adapter is not None,
+        }
+        for param, given in asked.items():
+            if given:
+                raise UnsupportedError(f"the llama.cpp engine does not support this use of {param!r} yet", param=param)
+        if request.n > self._config.n_parallel:
+            raise InvalidRequestError(
+                f"n is {request.n}, but this server generates at most {self._config.n_parallel} choices at once",
+                param="n",
+            )
+        for token in request.sampling.logit_bias:
+            if not 0 <= token < self._model.vocab.size:
+                raise InvalidRequestError(f"{token} is not a token id of this model", param="logit_bias")
+
+    def _job(self, request: GenerationRequest, prompt: Prompt) -> Job:
+        stopping = request.stopping
+        max_new = new_tokens_allowed(
+            stopping.max_tokens,
+            len(prompt.ids),
+            request.n,
+            window=self.info.context_window,
+            cells=self.info.kv_cells,
+        )
+        if max_new < min(1, stopping.max_tokens if stopping.max_tokens is not None else 1):
+            raise ContextLengthError(
+                f"{request.n} choices after a prompt of {len(prompt.ids)} tokens do not fit"
+                f" the {self.info.kv_cells} KV cells",
+                param="n",
+            )
+        natural = frozenset() if stopping.ignore_eos else self._model.vocab.end_of_generation
+        return Job(
+            request=request,
+            prompt=prompt.ids,
+            sampling=resolve(request.sampling, self._defaults),
+            stops=(*stopping.stop, *prompt.stops),
+            end_tokens=natural | frozenset(stopping.stop_token_ids),
+            max_new=max_new,
+        )
+
+    def _echo(self, request: GenerationRequest, job: Job) -> str:
+        if request.prompt is not None:
+            return request.prompt
+        return self._model.vocab.decode(job.prompt, special=not request.skip_special_tokens).decode(errors="replace")
+
+    async def embed(self, inputs: Sequence[Sequence[int] | str]) -> list[list[float]]:
+        """Not offered by a chat model."""
+        del inputs
+        raise UnsupportedError(f"{self.info.name} is not an embedding model", param="model")
+
+    async def tokenize(self, text: str, *, add_special: bool = False) -> list[TokenPiece]:
+        """The tokens of a text; see `backends.base.Engine.tokenize`."""
+        vocab = self._model.vocab
+        ids = vocab.encode_prompt(text, special=False) if add_special else vocab.encode(text, special=False)
+        return [TokenPiece(token, vocab.control_text(token)) for token in ids]
+
+    async def detokenize(self, token_ids: Sequence[int]) -> str:
+        """The text of the tokens; see `backends.base.Engine.detokenize`."""
+        return self._model.vocab.decode(token_ids, special=True).decode(errors="replace")
+
+    async def stats(self) -> dict[str, Any]:
+        """Gauges and counters of the scheduler."""
+        return self._scheduler.stats()
+
+    async def close(self) -> None:
+        """End all requests and free the model; harmless when called twice."""
+        await asyncio.to_thread(self._native.close)
+        await self._format.close()
+
+
+async def _next_event(job: Job) -> Event | None:
+    event = await job.events.get()
+    if isinstance(event, EngineError):
+        raise event
+    return event
+
+
+def _hand_out(parcels: list[Parcel]) -> None:
+    for job, event in parcels:
+        job.events.put_nowait(event)

@@ -1,0 +1,35 @@
+"""What the machine offers to an engine that was told nothing: cores and memory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_TOPOLOGY = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+
+
+def physical_cores() -> int:
+    """Cores that this process may use, hardware threads of one core counted once."""
+    try:
+        allowed = os.sched_getaffinity(0)
+        siblings = {Path(_TOPOLOGY.format(cpu)).read_text() for cpu in allowed}
+    except (AttributeError, OSError):
+        return os.cpu_count() or 1  # not Linux, or a kernel that does not tell
+    return max(len(siblings), 1)
+
+
+def available_memory() -> int | None:
+    """Bytes that can be taken without swapping, or `None` where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    kilobytes = next((line.split()[1] for line in lines if line.startswith("MemAvailable:")), None)
+    return int(kilobytes) * 1024 if kilobytes else None
+
+
+def windows_that_fit(wanted: int, window_bytes: int, available: int | None) -> int:
+    """Context windows of KV cache to reserve: at most `wanted` and half of the free memory, at least one."""
+    if available is None or window_bytes <= 0:
+        return wanted
+    return max(1, min(wanted, available // 2 // window_bytes))
