@@ -17,7 +17,7 @@ from backends.llama_cpp.model import Model
 KV_CACHE_TYPES = {
     "f32": llama_cpp.GGML_TYPE_F32,
     "f16": llama_cpp.GGML_TYPE_F16,
-    "bf16": llama_cpp.GGML_TYPE_BF16,
+    "bf16": 30,  # GGML_TYPE_BF16, which the binding does not name
     "q8_0": llama_cpp.GGML_TYPE_Q8_0,
     "q5_1": llama_cpp.GGML_TYPE_Q5_1,
     "q5_0": llama_cpp.GGML_TYPE_Q5_0,
