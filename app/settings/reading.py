@@ -42,7 +42,7 @@ class Variables:
     origins: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, environ: Mapping[str, str] | None, env_file: str | None) -> Variables:
+    def read(cls, environ: Mapping[str, str] | None = None, env_file: str | None = ".env") -> Variables:
         """`environ` (default: this process's) over `env_file` (`None`, or a missing file: no file)."""
         from_file = dotenv_values(env_file, interpolate=False) if env_file else {}
         from_process = os.environ if environ is None else environ

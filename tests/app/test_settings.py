@@ -145,7 +145,7 @@ def test_refusals_show_no_secrets() -> None:
 
 def test_settings_are_frozen_and_closed() -> None:
     with pytest.raises(ValidationError):
-        load().server.port = 1  # type: ignore[misc]
+        load().server.port = 1
     with pytest.raises(ValidationError):
         ServerSettings.model_validate({"prot": 1})
 

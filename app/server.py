@@ -1,0 +1,93 @@
+"""Running the edge: take the address, then load the application, then serve until a signal.
+
+The address comes first, so that a taken port is said at once and before anything heavy is loaded.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import socket
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from app.settings.sections import ServerSettings
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+BACKLOG = 2048
+ABORT_S = 5
+"""Seconds, after the drain time, in which streams that are still open may end with an error event."""
+
+
+class AddressError(Exception):
+    """The server cannot listen where it was told to; the message names the variable to change."""
+
+
+def bind(server: ServerSettings) -> socket.socket:
+    """A socket bound to the configured address, not yet listening.
+
+    Raises:
+        AddressError: the port is taken, or the address is not this machine's or not allowed.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise AddressError(f"JARVIS_HOST='{server.host}' is no address to listen on: {error.strerror}") from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise AddressError(_refusal(server, error)) from None
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """The base URL at which the socket is reached, with the port that was really taken."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def serve(settings: Settings, listener: socket.socket) -> None:
+    """Serve on `listener` until SIGTERM or SIGINT, then let requests finish; a second signal ends at once."""
+    from app.main import create_app
+
+    config = uvicorn.Config(
+        create_app(settings),
+        lifespan="on",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=math.ceil(settings.server.drain_s) + ABORT_S,
+    )
+    EdgeServer(config).run(sockets=[listener])
+
+
+class EdgeServer(uvicorn.Server):
+    """uvicorn's server, where the second signal of any kind means now, and a drained end is exit status 0."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 (uvicorn's signature)
+        """First signal: drain. Second: end."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+def _refusal(server: ServerSettings, error: OSError) -> str:
+    where = f"JARVIS_PORT='{server.port}' on {server.host}"
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"{where} is taken by another process. `ss -ltnp 'sport = :{server.port}'` shows which; "
+            "set JARVIS_PORT to a free port (0 picks one)"
+        )
+    return f"{where}: cannot listen there: {error.strerror}"

@@ -1,0 +1,182 @@
+#!/usr/bin/env bash
+# Serves, tests or checks the Jarvis LLM Proxy, after installing what that needs. What is installed is remembered
+# in stamps below .venv, so that the next start only compares them: no network, no pip, no build.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+readonly VENV=.venv
+readonly PYTHON_NEEDED="3.11"
+# Parts of llama.cpp that this server does not use; they are most of the time that compiling takes.
+readonly LEAN="-DLLAVA_BUILD=OFF -DMTMD_BUILD=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXAMPLES=OFF"
+readonly LEANER="-DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_SERVER=OFF"
+
+usage() {
+    cat <<'HELP'
+usage: ./run.sh [serve]         serve the model that JARVIS_MODEL_NAME names, or the bundled one
+       ./run.sh test [ARGS]     run the tests; ARGS go to pytest
+       ./run.sh check           print the effective configuration and what is wrong with it
+       ./run.sh --help
+
+Configuration: JARVIS_* variables, in the environment or in .env; .env.example describes them all.
+Build:         CMAKE_ARGS adds options for llama.cpp, for example CMAKE_ARGS="-DGGML_CUDA=on" (also in .env);
+               PYTHON names the interpreter to use.
+HELP
+}
+
+say() { printf 'run.sh: %s\n' "$*" >&2; }
+die() { say "error: $*"; exit 1; }
+
+digest() {  # of standard input
+    if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi | cut -c 1-24
+}
+
+stamped() { [ "$(cat "$VENV/.stamp-$1" 2>/dev/null)" = "$2" ]; }
+stamp() { printf '%s' "$2" >"$VENV/.stamp-$1.$$" && mv "$VENV/.stamp-$1.$$" "$VENV/.stamp-$1"; }
+
+lock() {  # $1: a file or folder; held until `unlock`. Without flock (macOS), starting twice at once is on the user.
+    exec 9<"$1"
+    command -v flock >/dev/null || return 0
+    flock -n 9 || { say "waiting for another start that is installing"; flock 9; }
+}
+unlock() { exec 9<&-; }
+
+# ---- the virtual environment ----------------------------------------------------------------------------------------
+
+new_enough() { "$1" -c "import sys; sys.exit(sys.version_info < (${PYTHON_NEEDED/./, }))" 2>/dev/null; }
+
+find_python() {
+    if [ -n "${PYTHON:-}" ]; then
+        new_enough "$PYTHON" || die "PYTHON='$PYTHON' is not a Python $PYTHON_NEEDED or newer"
+        printf '%s' "$PYTHON"
+        return
+    fi
+    local candidate
+    for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
+        if new_enough "$candidate"; then
+            printf '%s' "$candidate"
+            return
+        fi
+    done
+    die "Python $PYTHON_NEEDED or newer is needed: install it (Debian, Ubuntu: apt-get install python3 python3-venv) or name one with PYTHON=/path/to/python3"
+}
+
+make_venv() {
+    local python
+    python=$(find_python)
+    "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+        die "$python has no venv module: apt-get install python3-venv (or your system's package of that kind)"
+    say "making $VENV with $("$python" --version)"
+    "$python" -m venv --clear "$VENV"
+}
+
+interpreter() {  # identifies the Python of the environment: its real path changes with its version
+    readlink -f "$VENV/bin/python" 2>/dev/null || readlink "$VENV/bin/python" 2>/dev/null || true
+}
+
+pip() { "$VENV/bin/python" -m pip -qq --disable-pip-version-check "$@"; }
+
+install_requirements() {  # $1: name of the stamp and of requirements-$1.txt
+    local want
+    want=$({ cat "requirements-$1.txt"; interpreter; uname -sm; } | digest)
+    stamped "$1" "$want" && return
+    say "installing requirements-$1.txt"
+    pip install -r "requirements-$1.txt" || die "requirements-$1.txt could not be installed; pip's output is above"
+    stamp "$1" "$want"
+}
+
+ensure_base() {
+    if ! stamped python "$(interpreter)" || ! { [ -z "${PYTHON:-}" ] || stamped asked-for "$PYTHON"; }; then
+        make_venv
+        stamp asked-for "${PYTHON:-}"
+        stamp python "$(interpreter)"
+    fi
+    install_requirements base
+}
+
+# ---- which engine ---------------------------------------------------------------------------------------------------
+
+# Sets engine, cache_dir and user_cmake_args. Python reads .env and the variables; its answer holds as long as they do.
+read_plan() {
+    local want plan="$VENV/.plan"
+    want=$({ cat .env 2>/dev/null || true; env | grep -E '^(JARVIS_|CMAKE_ARGS=|HOME=)' | sort; cat app/settings/*.py; } | digest)
+    if [ "$(head -n 1 "$plan" 2>/dev/null)" != "$want" ]; then
+        { printf '%s\n' "$want"; "$VENV/bin/python" -m app build-plan; } >"$plan.$$" || { rm -f "$plan.$$"; exit 2; }
+        mv "$plan.$$" "$plan"
+    fi
+    { read -r want; read -r engine; read -r cache_dir; IFS= read -r user_cmake_args || true; } <"$plan"
+}
+
+# ---- llama.cpp ------------------------------------------------------------------------------------------------------
+
+processor() {  # ggml is compiled for the processor at hand, so a build serves only processors with the same features
+    grep -m 1 -E '^(flags|Features)' /proc/cpuinfo 2>/dev/null || sysctl -n machdep.cpu.brand_string 2>/dev/null || true
+    uname -sm
+}
+
+llama_requirement() { grep '^llama-cpp-python==' requirements-llama-cpp.txt; }
+
+ensure_llama_cpp() {
+    local args="$LEAN $LEANER $user_cmake_args" wheels="$cache_dir/wheels" want
+    want=$({ llama_requirement; printf '%s\n' "$args"; interpreter; processor; } | digest)
+    stamped llama-cpp "$want" && return
+    mkdir -p "$wheels"
+    [ -d "$wheels/$want" ] || (lock "$wheels"; build_llama_cpp "$args" "$wheels/$want")
+    say "installing $(llama_requirement)"
+    grep -v '^llama-cpp-python==' requirements-llama-cpp.txt | pip install -r /dev/stdin
+    pip install --no-deps --force-reinstall "$wheels/$want"/*.whl
+    stamp llama-cpp "$want"
+}
+
+build_llama_cpp() {  # $1: CMake arguments; $2: the folder that the wheel is kept in
+    [ ! -d "$2" ] || return 0  # another start has built it meanwhile
+    need_compiler "${CC:-cc}"
+    need_compiler "${CXX:-c++}"
+    local build heartbeat status=0
+    build=$(mktemp -d "$2.XXXXXX")
+    say "compiling llama.cpp for this processor: about five minutes on two cores, once"
+    while sleep 30 >/dev/null 2>&1 && kill -0 $$; do say "still compiling ($SECONDS s)"; done 9<&- &
+    heartbeat=$!
+    # pip's own cache is left out: it does not know that a wheel depends on CMAKE_ARGS.
+    CMAKE_ARGS="$1" CMAKE_BUILD_PARALLEL_LEVEL="${CMAKE_BUILD_PARALLEL_LEVEL:-$(cores)}" \
+        pip wheel --no-cache-dir --no-deps --no-binary llama-cpp-python -w "$build" "$(llama_requirement)" || status=$?
+    kill "$heartbeat"
+    if [ "$status" -ne 0 ]; then
+        rm -rf "$build"
+        die "llama.cpp could not be built; the output above says why"
+    fi
+    mv "$build" "$2"
+    say "compiled in $SECONDS s, kept in $2"
+}
+
+need_compiler() {  # $1: a command, perhaps with arguments
+    command -v "${1%% *}" >/dev/null ||
+        die "'$1' is missing, and llama.cpp is compiled here: apt-get install build-essential (macOS: xcode-select --install)"
+}
+
+cores() { nproc 2>/dev/null || sysctl -n hw.ncpu; }
+
+# ---- commands -------------------------------------------------------------------------------------------------------
+
+prepare() {  # $1: the command
+    ensure_base
+    [ "$1" = check ] && return
+    read_plan
+    if [ "$engine" = llama_cpp ] || [ "$1" = test ]; then ensure_llama_cpp; fi
+    if [ "$engine" = vllm ]; then install_requirements vllm; fi
+    if [ "$1" = test ]; then install_requirements dev; fi
+}
+
+command=${1:-serve}
+[ $# -eq 0 ] || shift
+case "$command" in
+    serve | check) [ $# -eq 0 ] || { usage >&2; exit 2; } ;;
+    test) ;;
+    -h | --help | help) usage; exit 0 ;;
+    *) usage >&2; die "there is no command '$command'" ;;
+esac
+
+lock run.sh
+prepare "$command"
+unlock
+if [ "$command" = test ]; then exec "$VENV/bin/python" -m pytest "$@"; fi
+exec "$VENV/bin/python" -m app "$command"
