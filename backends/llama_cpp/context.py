@@ -23,6 +23,7 @@ KV_CACHE_TYPES = {
     "q5_0": llama_cpp.GGML_TYPE_Q5_0,
     "q4_1": llama_cpp.GGML_TYPE_Q4_1,
     "q4_0": llama_cpp.GGML_TYPE_Q4_0,
+    "iq4_nl": llama_cpp.GGML_TYPE_IQ4_NL,
 }
 FLASH_ATTENTION = {
     "auto": llama_cpp.LLAMA_FLASH_ATTN_TYPE_AUTO,

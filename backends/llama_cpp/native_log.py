@@ -40,8 +40,8 @@ _native_log = _NativeLog()
 
 
 def install(level: str) -> None:
-    """Send llama.cpp's lines of at least `level` to the logger `llama.cpp`."""
-    log.setLevel(level.upper())
+    """Send llama.cpp's lines of at least `level` (a name of `logging`, or `none`) to the logger `llama.cpp`."""
+    log.setLevel(logging.CRITICAL if level == "none" else level.upper())
     llama_cpp.llama_log_set(_native_log.callback, None)
 
 

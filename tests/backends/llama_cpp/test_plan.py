@@ -1,0 +1,101 @@
+"""What a step may take, as tables: chunk sizes follow the measured costs, cells are counted and given back."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backends.llama_cpp.plan import (
+    SMALLEST_CHUNK,
+    SMALLEST_PURE_CHUNK,
+    CellBudget,
+    StepCost,
+    new_tokens_allowed,
+    share_out,
+)
+
+
+def measured(*steps: tuple[int, int, float]) -> StepCost:
+    cost = StepCost()
+    for decodes, prefill, seconds in steps:
+        cost.observe(decodes, prefill, seconds)
+    return cost
+
+
+def test_without_measurements_chunks_are_small() -> None:
+    assert StepCost().prefill_allowance(0, 512) == SMALLEST_PURE_CHUNK
+    assert StepCost().prefill_allowance(3, 512) == SMALLEST_CHUNK
+
+
+def test_alone_a_fast_model_takes_whole_batches() -> None:
+    assert measured((0, 64, 0.001)).prefill_allowance(0, 512) == 512
+
+
+def test_alone_a_slow_model_takes_what_fits_a_quarter_second() -> None:
+    assert measured((0, 64, 0.128)).prefill_allowance(0, 512) == 125
+
+
+def test_alone_a_very_slow_model_still_takes_the_smallest_pure_chunk() -> None:
+    assert measured((0, 64, 64.0)).prefill_allowance(0, 512) == SMALLEST_PURE_CHUNK
+
+
+def test_beside_streams_prompts_take_as_long_as_the_decodes() -> None:
+    cost = measured((8, 0, 0.160), (0, 64, 0.64))
+    assert cost.prefill_allowance(8, 512) == 16
+
+
+def test_beside_streams_the_cost_beside_streams_counts() -> None:
+    cost = measured((8, 0, 0.160), (0, 64, 0.64), (8, 16, 0.160 + 16 * 0.02))
+    assert cost.prefill_allowance(8, 512) == 8
+
+
+def test_a_prompt_beside_streams_always_gets_on() -> None:
+    assert measured((8, 0, 0.001), (0, 64, 64.0)).prefill_allowance(8, 512) == SMALLEST_CHUNK
+
+
+def test_a_step_never_exceeds_the_batch() -> None:
+    assert measured((0, 64, 1e-9), (8, 0, 1.0)).prefill_allowance(8, 64) == 56
+
+
+def test_the_nearest_known_width_stands_for_an_unknown_one() -> None:
+    cost = measured((1, 0, 0.01), (8, 0, 0.08))
+    assert (cost.decode_step(2), cost.decode_step(7)) == (0.01, 0.08)
+
+
+def test_estimates_follow_a_machine_that_slows_down() -> None:
+    cost = measured((1, 0, 0.01), *[(1, 0, 0.05)] * 20)
+    assert cost.decode_step(1) == pytest.approx(0.05, rel=0.01)
+
+
+def test_the_oldest_prompt_takes_all_it_can_use() -> None:
+    assert share_out([100, 50, 10], 120) == [100, 20, 0]
+
+
+@given(st.lists(st.integers(0, 100), max_size=6), st.integers(0, 300))
+def test_shares_add_up_and_nobody_gets_more_than_he_needs(remaining: list[int], allowance: int) -> None:
+    shares = share_out(remaining, allowance)
+    assert sum(shares) == min(sum(remaining), allowance)
+    assert all(0 <= share <= need for share, need in zip(shares, remaining, strict=True))
+
+
+def test_cells_and_sequences_come_back() -> None:
+    budget = CellBudget(100, 2)
+    sequences = budget.reserve(60, 2)
+    assert sorted(sequences) == [0, 1]
+    assert not budget.can_reserve(10, 1)
+    budget.release(60, sequences)
+    assert budget.can_reserve(100, 2)
+
+
+def test_reserving_more_than_is_free_is_refused() -> None:
+    with pytest.raises(ValueError, match="101 cells"):
+        CellBudget(100, 2).reserve(101, 1)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "prompt", "n", "allowed"),
+    [(None, 10, 1, 90), (5, 10, 1, 5), (500, 10, 1, 90), (0, 10, 1, 0), (None, 10, 4, 47), (None, 100, 1, 0)],
+)
+def test_new_tokens_are_bounded_by_window_and_cells(wanted: int | None, prompt: int, n: int, allowed: int) -> None:
+    assert new_tokens_allowed(wanted, prompt, n, window=100, cells=200) == allowed
