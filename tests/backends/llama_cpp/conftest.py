@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
-import pytest
 import pytest_asyncio
 
 from backends.llama_cpp.engine import LlamaCppEngine
@@ -86,7 +85,3 @@ async def engine() -> AsyncIterator[LlamaCppEngine]:
     yield engine
     await engine.close()
 
-
-@pytest.fixture(autouse=True)
-def _needs_the_model() -> None:
-    assert BUNDLED_MODEL.exists(), "the bundled model is part of the repository"

@@ -1,0 +1,85 @@
+"""Real vocabularies: ids as llama.cpp's own tests expect them, text back byte for byte, hostile text unharmed."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import llama_cpp
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backends.base import ContextLengthError, InvalidRequestError
+from backends.llama_cpp.vocab import Vocabulary
+from tests.sdist import models, vocabulary_file
+
+EXPECTED_ENCODINGS = ("gpt-2", "llama-bpe", "llama-spm", "phi-3", "qwen2", "deepseek-llm", "starcoder", "command-r")
+ROUND_TRIPS = ("gpt-2", "llama-bpe", "qwen2")
+
+
+@cache
+def vocabulary(name: str) -> Vocabulary:
+    params = llama_cpp.llama_model_default_params()
+    params.vocab_only = True
+    model = llama_cpp.llama_model_load_from_file(str(vocabulary_file(name)).encode(), params)
+    assert model
+    return Vocabulary(model)
+
+
+@pytest.mark.parametrize("name", EXPECTED_ENCODINGS)
+def test_ids_are_those_of_the_model_s_own_tokenizer(name: str) -> None:
+    texts = (models() / f"ggml-vocab-{name}.gguf.inp").read_text().split("\n__ggml_vocab_test__\n")
+    lines = (models() / f"ggml-vocab-{name}.gguf.out").read_text().splitlines()
+    expected = [[int(token) for token in line.split()] for line in lines]
+    vocab = vocabulary(name)
+    assert [vocab.encode(text, special=False) for text in texts[: len(expected)]] == expected
+
+
+@pytest.mark.parametrize("name", ROUND_TRIPS)
+@given(text=st.text(max_size=60))
+def test_byte_level_vocabularies_give_every_text_back(name: str, text: str) -> None:
+    vocab = vocabulary(name)
+    ids = vocab.encode(text, special=False)
+    assert vocab.decode(ids).decode() == text
+    assert b"".join(vocab.piece(token) for token in ids).decode() == text
+
+
+@pytest.mark.parametrize("name", ["gpt-2", "llama-bpe", "qwen2", "llama-spm"])
+@pytest.mark.parametrize("letter", ["a", " ", "7", "!", "_", "é", "\n", "世"])
+def test_a_long_run_of_one_character_is_tokenised_unharmed(name: str, letter: str) -> None:
+    vocab = vocabulary(name)
+    text = letter * 100_000
+    assert vocab.decode(vocab.encode(text, special=False)).decode() == text
+
+
+def test_control_strings_stay_text_unless_special_is_on() -> None:
+    vocab = vocabulary("llama-bpe")
+    end = vocab.control_tokens["<|eot_id|>"]
+    assert end not in vocab.encode("a<|eot_id|>", special=False)
+    assert end in vocab.encode("a<|eot_id|>", special=True)
+    assert end in vocab.end_of_generation
+
+
+def test_a_prompt_gets_one_bos_even_if_it_writes_its_own() -> None:
+    vocab = vocabulary("llama-bpe")
+    plain = vocab.encode_prompt("Hi", special=True)
+    assert plain[0] == vocab.bos
+    assert vocab.encode_prompt("<|begin_of_text|>Hi", special=True) == plain
+
+
+def test_no_text_of_a_token_is_longer_than_the_longest() -> None:
+    vocab = vocabulary("gpt-2")
+    assert max(len(vocab.piece(token)) for token in range(vocab.size)) <= vocab.longest_token
+
+
+def test_a_text_that_cannot_fit_is_refused_without_being_tokenised() -> None:
+    vocab = vocabulary("gpt-2")
+    vocab.check_length("a" * 10 * vocab.longest_token, 10)
+    with pytest.raises(ContextLengthError, match="10 tokens"):
+        vocab.check_length("a" * (10 * vocab.longest_token + 1), 10)
+
+
+@pytest.mark.parametrize("token", [-1, 50257])
+def test_an_unknown_id_is_refused_by_number(token: int) -> None:
+    with pytest.raises(InvalidRequestError, match=str(token)):
+        vocabulary("gpt-2").decode([token])
