@@ -1,0 +1,1 @@
+"""The HTTP routes. Translation only: wire values in, the orchestrator's stream out, and back."""

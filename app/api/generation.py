@@ -1,0 +1,33 @@
+"""From a job to the reply that carries its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from starlette.requests import Request
+
+from app.api.answer import Collector, Dialect
+from app.api.reply import Encoder, Reply
+from app.api.sse import StreamEncoder
+from app.api.wire import GenerationBody
+from app.orchestrator import Job
+from app.state import state_of
+
+
+def reply(request: Request, body: GenerationBody, job: Job, dialect: Dialect, ignored: Sequence[str]) -> Reply:
+    """The answer to a generation request, in the form that the body asks for."""
+    state = state_of(request)
+    return Reply(
+        state.orchestrator.stream(job),
+        encoder(body, job, dialect),
+        header_wait_s=state.settings.server.header_wait_s,
+        ignored=ignored,
+    )
+
+
+def encoder(body: GenerationBody, job: Job, dialect: Dialect) -> Encoder:
+    """What turns the job's events into the body of the answer."""
+    if not body.stream:
+        return Collector(dialect, job.id, job.choices)
+    usage = bool(body.stream_options and body.stream_options.include_usage)
+    return StreamEncoder(dialect, job.id, job.choices, include_usage=usage)

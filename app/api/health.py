@@ -1,0 +1,69 @@
+"""How the server is: for people, for probes, and the greeting at `/`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app import __version__
+from app.api.models import json_response
+from app.orchestrator import ExpertStatus
+from app.state import state_of
+
+ENDPOINTS = (
+    "POST /v1/chat/completions",
+    "POST /v1/completions",
+    "GET /v1/models",
+    "GET /v1/models/{id}",
+    "POST /tokenize",
+    "POST /detokenize",
+    "GET /health",
+    "GET /health/live",
+    "GET /health/ready",
+)
+
+
+async def root(_: Request) -> Response:
+    """Who answers here: some clients probe `/` before anything else."""
+    return json_response({"name": "Jarvis LLM Proxy", "version": __version__, "endpoints": ENDPOINTS})
+
+
+async def health(request: Request) -> Response:
+    """The state of the whole, in one word, and the models."""
+    experts = state_of(request).pool.status()
+    return json_response(
+        {
+            "status": overall(experts),
+            "models_loaded": [expert.id for expert in experts if expert.state == "ready"],
+            "models_available": [expert.id for expert in experts],
+            "version": __version__,
+        }
+    )
+
+
+async def live(_: Request) -> Response:
+    """The process answers."""
+    return json_response({"status": "live"})
+
+
+async def ready(request: Request) -> Response:
+    """200 if a model answers, else 503; in both cases with the state of each model and the reason for it."""
+    experts = state_of(request).pool.status()
+    is_ready = any(expert.state == "ready" for expert in experts)
+    body = {"ready": is_ready, "status": overall(experts), "models": [_expert(expert) for expert in experts]}
+    return json_response(body, 200 if is_ready else 503)
+
+
+def overall(experts: Sequence[ExpertStatus]) -> str:
+    """`degraded` if a model has failed or restarts, else `ok` as soon as one answers."""
+    states = {expert.state for expert in experts}
+    if states & {"failed", "restarting"}:
+        return "degraded"
+    return "ok" if "ready" in states else "loading"
+
+
+def _expert(expert: ExpertStatus) -> dict[str, Any]:
+    return {"id": expert.id, "state": expert.state, "reason": expert.reason, "progress": expert.progress}

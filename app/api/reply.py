@@ -1,0 +1,140 @@
+"""An answer on its way to the client: one path for plain ones and streams.
+
+The status line waits for the first bytes of the answer, so a failure before them is a status and a body. After them
+it is an `error` event. While a stream has nothing to say, comments keep its connection alive. As soon as the client
+leaves, the items' iterator is closed, which aborts the generation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from starlette.types import Receive, Scope, Send
+
+from app.api.sse import PING, error_event
+from app.errors import INTERNAL, row
+from app.orchestrator import Item
+from backends.base import EngineClosedError
+
+logger = logging.getLogger(__name__)
+
+PING_S = 15.0
+"""Longest silence of an open stream, in seconds."""
+
+STREAM_HEADERS = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
+
+
+class Encoder(Protocol):
+    """Turns items into bytes: those of a plain answer come at the end, those of a stream as they are known."""
+
+    media_type: bytes
+    streams: bool
+
+    def feed(self, item: Item) -> bytes:
+        """The bytes that one item adds."""
+        ...
+
+    def flush(self) -> bytes:
+        """The bytes after the last item."""
+        ...
+
+
+@dataclass(slots=True)
+class Connection:
+    """The sending half: opens with the first bytes and remembers when it last said something."""
+
+    send: Send
+    headers: list[tuple[bytes, bytes]]
+    opened: bool = False
+    spoke_at: float = field(default_factory=time.monotonic)
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def write(self, data: bytes, *, last: bool = False) -> None:
+        """Send bytes, and the status line before the first ones. Answer and comments come from two tasks, in turn."""
+        self.spoke_at = time.monotonic()
+        async with self._turn:
+            if not self.opened:
+                self.opened = True
+                length = [(b"content-length", b"%d" % len(data))] if last else []
+                await self.send({"type": "http.response.start", "status": 200, "headers": [*self.headers, *length]})
+            await self.send({"type": "http.response.body", "body": data, "more_body": not last})
+
+
+class Reply:
+    """The answer as an ASGI application, as Starlette's responses are."""
+
+    def __init__(
+        self, items: AsyncGenerator[Item], encoder: Encoder, *, header_wait_s: float, ignored: Sequence[str] = ()
+    ) -> None:
+        self._items = items
+        self._encoder = encoder
+        self._header_wait_s = header_wait_s
+        self._ignored = ignored
+
+    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer, until it is complete or the client has left."""
+        connection = Connection(send, self._raw_headers())
+        work = asyncio.create_task(self._produce(connection))
+        watch = asyncio.create_task(self._attend(connection, receive))
+        try:
+            await asyncio.wait((work, watch), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:  # only a server that shuts down cancels a request
+            await _stop(work, watch)
+            await self._fail(connection, EngineClosedError("The server is shutting down"))
+        finally:
+            await _stop(work, watch)
+        for task in (work, watch):
+            if not task.cancelled():
+                task.result()
+
+    async def _produce(self, connection: Connection) -> None:
+        try:
+            async with aclosing(self._items) as items:
+                async for item in items:
+                    if data := self._encoder.feed(item):
+                        await connection.write(data)
+            await connection.write(self._encoder.flush(), last=True)
+        except Exception as error:  # noqa: BLE001 - the outermost handler of an answer: it never ends in silence
+            await self._fail(connection, error)
+
+    async def _attend(self, connection: Connection, receive: Receive) -> None:
+        """Returns when the client has left; keeps a silent stream alive until then."""
+        while True:
+            try:
+                async with asyncio.timeout(self._patience(connection)):
+                    if (await receive())["type"] == "http.disconnect":
+                        return
+            except TimeoutError:
+                if self._patience(connection) == 0:
+                    await connection.write(PING)
+
+    def _patience(self, connection: Connection) -> float | None:
+        if not self._encoder.streams:
+            return None
+        allowed = PING_S if connection.opened else self._header_wait_s
+        return max(0.0, connection.spoke_at + allowed - time.monotonic())
+
+    async def _fail(self, connection: Connection, error: Exception) -> None:
+        if not connection.opened:
+            raise error
+        if row(error) is INTERNAL:
+            logger.error("a stream failed", exc_info=error)
+        await connection.write(error_event(error), last=True)
+
+    def _raw_headers(self) -> list[tuple[bytes, bytes]]:
+        found = [(b"content-type", self._encoder.media_type)]
+        found += STREAM_HEADERS if self._encoder.streams else ()
+        found += [(b"x-jarvis-ignored", ", ".join(self._ignored).encode())] if self._ignored else ()
+        return found
+
+
+async def _stop(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)

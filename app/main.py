@@ -1,0 +1,72 @@
+"""The application: routes, middleware and exception handlers, given as lists to one constructor."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+from app.api import chat, completions, health, models, tokens
+from app.errors import RequestError, handle, handle_unexpected
+from app.intake.body import BodyLimits
+from app.intake.keys import ApiKeys
+from app.intake.request_id import RequestId
+from app.orchestrator import LiveMindOrchestrator, Pool
+from app.settings import Settings
+from app.state import AppState
+from backends.base import EngineError
+
+ROUTES = (
+    Route("/v1/chat/completions", chat.chat_completions, methods=["POST"]),
+    Route("/v1/completions", completions.completions, methods=["POST"]),
+    Route("/v1/models", models.list_models),
+    Route("/v1/models/{id:path}", models.show_model),
+    Route("/tokenize", tokens.tokenize, methods=["POST"]),
+    Route("/detokenize", tokens.detokenize, methods=["POST"]),
+    Route("/health", health.health),
+    Route("/health/live", health.live),
+    Route("/health/ready", health.ready),
+    Route("/", health.root),
+)
+
+
+def create_app(settings: Settings, pool: Pool | None = None) -> Starlette:
+    """The edge as an ASGI application. `pool` replaces the one that the settings describe."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
+        from app.experts.catalog import Catalog
+        from app.experts.pool import EnginePool
+
+        catalog = Catalog.from_settings(settings)
+        engines = EnginePool(settings, catalog) if pool is None else pool
+        orchestrator = LiveMindOrchestrator(catalog, engines)
+        app.state.jarvis = AppState(settings, catalog, engines, orchestrator, started_at=int(time.time()))
+        await engines.start()
+        try:
+            yield
+        finally:
+            await engines.close()
+
+    app = Starlette(
+        routes=ROUTES,
+        middleware=[
+            Middleware(RequestId),
+            Middleware(ApiKeys, keys=settings.server.api_keys),
+            Middleware(BodyLimits, max_bytes=settings.server.max_body_bytes),
+        ],
+        exception_handlers={
+            EngineError: handle,
+            RequestError: handle,
+            HTTPException: handle,
+            Exception: handle_unexpected,
+        },
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False  # an unknown path is a 404 in the envelope, with or without a slash
+    return app

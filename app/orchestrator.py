@@ -1,0 +1,185 @@
+"""One request's way through the engines: choose the expert, lease its engine, generate, try once more after a crash.
+
+Whatever generates comes through `LiveMindOrchestrator.stream`; a plain answer collects the same iterator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, cast
+
+import msgspec
+
+from app.interleave import interleave
+from backends.base import Engine, EngineCrashedError, UnsupportedError
+from backends.types import Accepted, Capabilities, Event, GenerationRequest, ModelInfo, TokenPiece
+
+
+class Expert(Protocol):
+    """A model that can be asked for."""
+
+    @property
+    def id(self) -> str:
+        """The id that clients see."""
+        ...
+
+
+class Catalog(Protocol):
+    """What models exist."""
+
+    def resolve(self, model: str | None) -> Expert:
+        """The expert that a request's `model` means; raises `UnknownModelError`."""
+        ...
+
+
+class ExpertStatus(Protocol):
+    """How one model is; `progress` is the fraction loaded."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def reason(self) -> str | None: ...
+    @property
+    def progress(self) -> float | None: ...
+
+
+class Pool(Protocol):
+    """Where engines are leased: what is used of `app.experts.pool.EnginePool`."""
+
+    async def start(self) -> None:
+        """Begin to load, and return."""
+        ...
+
+    def lease(self, expert_id: str) -> AbstractAsyncContextManager[Engine]:
+        """The expert's engine, for the time of one request; loads, waits or refuses."""
+        ...
+
+    def status(self) -> Sequence[ExpertStatus]:
+        """How each model is, now."""
+        ...
+
+    async def close(self) -> None:
+        """End all engines."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one HTTP request wants generated: `model` as the client wrote it, and one request per prompt.
+
+    All requests have the same `n`; choice `c` of request `r` has the index `r * n + c` in the answer.
+    """
+
+    id: str
+    model: str | None
+    requests: tuple[GenerationRequest, ...]
+
+    @property
+    def choices(self) -> int:
+        """How many choices the answer has."""
+        return sum(request.n for request in self.requests)
+
+
+class Started(msgspec.Struct, frozen=True):
+    """The first item of a stream: who answers. The engine has accepted a prompt."""
+
+    expert_id: str
+    info: ModelInfo
+
+
+Item = Started | Event
+
+
+class Need(NamedTuple):
+    """A feature: the parameter that asks for it, how to see that a request uses it, and that an engine has it."""
+
+    param: str
+    used: Callable[[GenerationRequest], bool]
+    offered: Callable[[Capabilities], bool]
+
+
+NEEDS = (
+    Need("messages", lambda request: request.messages is not None, lambda can: can.chat),
+    Need("max_tokens", lambda request: request.stopping.max_tokens == 0, lambda can: can.prefill_only),
+    Need("logprobs", lambda request: request.logprobs is not None, lambda can: can.logprobs),
+    Need("logprobs", lambda request: request.prompt_logprobs is not None, lambda can: can.logprobs),
+    Need("response_format", lambda request: request.constraint is not None, lambda can: can.constraints),
+    Need("adapter", lambda request: request.adapter is not None, lambda can: can.adapters),
+)
+
+
+def check(request: GenerationRequest, capabilities: Capabilities) -> None:
+    """Raise `UnsupportedError` for the first feature that the request uses and the engine does not declare."""
+    for need in NEEDS:
+        if need.used(request) and not need.offered(capabilities):
+            raise UnsupportedError(f"This model does not support `{need.param}` as given", param=need.param)
+
+
+class LiveMindOrchestrator:
+    """Leads each request to an engine and its events back."""
+
+    def __init__(self, catalog: Catalog, pool: Pool) -> None:
+        self._catalog = catalog
+        self._pool = pool
+
+    async def stream(self, job: Job) -> AsyncGenerator[Item]:
+        """One `Started`, then the events of all the job's requests as they come, choices numbered through.
+
+        An engine that crashes before its first event has done nothing visible: the job is tried once more, on the
+        engine that the pool gives then.
+
+        Raises:
+            UnknownModelError: there is no such model.
+            EngineError: what the pool and the engine raise.
+        """
+        expert = self._catalog.resolve(job.model)
+        begun = False
+        for may_retry in (True, False):
+            try:
+                async with aclosing(self._attempt(expert.id, job)) as items:
+                    async for item in items:
+                        begun = True
+                        yield item
+                return
+            except EngineCrashedError:
+                if begun or not may_retry:
+                    raise
+
+    async def tokenize(self, model: str | None, text: str, *, add_special: bool) -> list[TokenPiece]:
+        """The tokens of a text, by the model's own tokeniser."""
+        async with self._pool.lease(self._catalog.resolve(model).id) as engine:
+            return await engine.tokenize(text, add_special=add_special)
+
+    async def detokenize(self, model: str | None, token_ids: Sequence[int]) -> str:
+        """The text of the tokens."""
+        async with self._pool.lease(self._catalog.resolve(model).id) as engine:
+            return await engine.detokenize(token_ids)
+
+    async def _attempt(self, expert_id: str, job: Job) -> AsyncGenerator[Item]:
+        async with self._pool.lease(expert_id) as engine:
+            for request in job.requests:
+                check(request, engine.capabilities)
+            streams = [closable(engine.stream(request)) for request in job.requests]
+            started = False
+            async with aclosing(interleave(streams)) as events:
+                async for number, event in events:
+                    if not started:
+                        started = True
+                        yield Started(expert_id, engine.info)
+                    yield renumbered(event, number * job.requests[number].n)
+
+
+def renumbered(event: Event, offset: int) -> Event:
+    """The event with its choice's index in the whole answer."""
+    if offset == 0 or isinstance(event, Accepted):
+        return event
+    return msgspec.structs.replace(event, index=event.index + offset)
+
+
+def closable(events: AsyncIterator[Event]) -> AsyncGenerator[Event]:
+    """The same iterator: by the contract of `Engine.stream` it has `aclose`."""
+    return cast("AsyncGenerator[Event]", events)
