@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from typing import Any
 
 import llama_cpp
@@ -18,7 +18,7 @@ from backends.llama_cpp.context import Context, ContextOptions
 from backends.llama_cpp.job import Job
 from backends.llama_cpp.model import Model
 from backends.llama_cpp.plan import new_tokens_allowed
-from backends.llama_cpp.prompts import Prompt, PromptEncoder
+from backends.llama_cpp.prompts import Prompt, Prompts
 from backends.llama_cpp.sampling import resolve, sampling_defaults
 from backends.llama_cpp.scheduler import Parcel, Scheduler
 from backends.types import Accepted, Capabilities, Delta, EngineConfig, Event, GenerationRequest, ModelInfo, TokenPiece
@@ -36,7 +36,7 @@ class LlamaCppEngine:
 
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
-        self._native = ExitStack()
+        self._owned = AsyncExitStack()
 
     async def start(self, progress: Callable[[float], None]) -> None:
         """Load the model; `progress` hears fractions from 0 to 1 on the event loop.
@@ -52,25 +52,28 @@ class LlamaCppEngine:
         def deliver(parcels: list[Parcel]) -> None:
             loop.call_soon_threadsafe(_hand_out, parcels)
 
+        config = self._config
         await asyncio.to_thread(self._load, report)
-        self._prompts = PromptEncoder(self._model.vocab, self._format, self.info.context_window)
-        self._scheduler = Scheduler(
-            self._context, self._model.vocab, sequences=self._config.n_parallel, deliver=deliver
+        vocab = self._model.vocab
+        chat_format = await choose_format(
+            config.chat_format, vocab, file=config.chat_format_file, template=self._model.chat_template
         )
+        self._owned.push_async_callback(chat_format.close)
+        self.info = self._describe(chat_format.name)
+        self._prompts = Prompts(vocab, chat_format, self.info.context_window)
+        self._scheduler = Scheduler(self._context, vocab, sequences=config.n_parallel, deliver=deliver)
         self._scheduler.start()
-        self._native.callback(self._scheduler.close)
+        self._owned.push_async_callback(asyncio.to_thread, self._scheduler.close)
 
     def _load(self, report: Callable[[float], None]) -> None:
         config = self._config
         native_log.install(config.engine_log_level)
         check_gguf(config.model)
         self._model = Model(config.model, n_gpu_layers=config.n_gpu_layers, progress=report)
-        self._native.callback(self._model.close)
-        self._format = choose_format(config, self._model)
+        self._owned.callback(self._model.close)
         self._defaults = sampling_defaults(self._model.metadata)
-        window, cells = self._size()
         options = ContextOptions(
-            cells=cells,
+            cells=self._size_cache(),
             sequences=config.n_parallel,
             n_batch=max(config.n_batch, config.n_parallel),
             n_threads=config.n_threads or machine.physical_cores(),
@@ -78,11 +81,10 @@ class LlamaCppEngine:
             kv_cache_type=config.kv_cache_type,
         )
         self._context = Context(self._model, options)
-        self._native.callback(self._context.close)
-        self.info = self._describe(window, cells)
+        self._owned.callback(self._context.close)
 
-    def _size(self) -> tuple[int, int]:
-        """Tokens of context per request, and KV cells for all of them."""
+    def _size_cache(self) -> int:
+        """KV cells for all requests together; sets the tokens of context that each may use."""
         trained = self._model.trained_context
         window = self._config.context_window or min(trained, LONGEST_DEFAULT_WINDOW)
         if window > trained:
@@ -91,20 +93,21 @@ class LlamaCppEngine:
         windows = machine.windows_that_fit(
             self._config.n_parallel, window * self._model.kv_width * bytes_per_number, machine.available_memory()
         )
-        return window, max(self._config.kv_cells or window * windows, window)
+        self._window = window
+        return max(self._config.kv_cells or window * windows, window)
 
-    def _describe(self, window: int, cells: int) -> ModelInfo:
+    def _describe(self, chat_format: str) -> ModelInfo:
         model = self._model
         return ModelInfo(
             name=self._config.alias,
             architecture=model.architecture,
-            context_window=window,
+            context_window=self._window,
             trained_context=model.trained_context,
-            kv_cells=cells,
+            kv_cells=self._context.cells,
             vocab_size=model.vocab.size,
             parameters=model.parameters,
             size_bytes=model.size_bytes,
-            chat_format=self._format.name,
+            chat_format=chat_format,
             engine="llama_cpp",
             engine_version=llama_cpp.__version__,
         )
@@ -192,8 +195,7 @@ class LlamaCppEngine:
 
     async def close(self) -> None:
         """End all requests and free the model; harmless when called twice."""
-        await asyncio.to_thread(self._native.close)
-        await self._format.close()
+        await self._owned.aclose()
 
 
 async def _next_event(job: Job) -> Event | None:

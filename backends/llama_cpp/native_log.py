@@ -13,6 +13,8 @@ log = logging.getLogger("llama.cpp")
 
 _LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}  # ggml_log_level
 _CONTINUED = 5
+# The KV cache is shared by many requests, so it is larger than the context of any of them on purpose.
+_EXPECTED = "possible training context overflow"
 
 
 class _NativeLog:
@@ -29,6 +31,8 @@ class _NativeLog:
             self._level = _LEVELS.get(level, logging.INFO)
         line = text.decode(errors="replace").strip(" .\n")
         if not line:
+            return
+        if _EXPECTED in line:
             return
         if self._level >= logging.WARNING:
             for lines in self.listeners:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from backends.base import ContextLengthError, InvalidRequestError
-from backends.chat_formats import ChatFormat, encode_segments
+from backends.chat_formats import ChatFormat, PromptEncoder
 from backends.llama_cpp.vocab import Vocabulary
 from backends.types import GenerationRequest
 
@@ -18,12 +18,13 @@ class Prompt:
     stops: tuple[str, ...] = ()
 
 
-class PromptEncoder:
+class Prompts:
     """Renders messages with the model's chat format and tokenises."""
 
     def __init__(self, vocab: Vocabulary, chat_format: ChatFormat, window: int) -> None:
         self._vocab = vocab
         self._format = chat_format
+        self._encoder = PromptEncoder(vocab)
         self._window = window
 
     async def encode(self, request: GenerationRequest) -> Prompt:
@@ -61,7 +62,7 @@ class PromptEncoder:
             # Before the template and the tokeniser spend time on a text that can never fit.
             self._vocab.check_length(message.text, self._window)
         segments = await self._format.render(messages, request.template, request.tools)
-        return Prompt(encode_segments(segments, self._vocab), self._format.stop)
+        return Prompt(self._encoder.encode(segments), self._format.stop)
 
     def _checked(self, ids: tuple[int, ...]) -> list[int]:
         for position, token in enumerate(ids):
