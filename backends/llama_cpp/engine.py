@@ -76,7 +76,7 @@ class LlamaCppEngine:
             cells=self._size_cache(),
             sequences=config.n_parallel,
             n_batch=max(config.n_batch, config.n_parallel),
-            n_threads=config.n_threads or machine.physical_cores(),
+            n_threads=config.n_threads or machine.sensible_threads(self._model.size_bytes, machine.physical_cores()),
             flash_attn=config.flash_attn,
             kv_cache_type=config.kv_cache_type,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+_BYTES_WORTH_A_THREAD = 32 * 2**20  # weights that a core reads in a millisecond or two
 _TOPOLOGY = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 
 
@@ -16,6 +17,15 @@ def physical_cores() -> int:
     except (AttributeError, OSError):
         return os.cpu_count() or 1  # not Linux, or a kernel that does not tell
     return max(len(siblings), 1)
+
+
+def sensible_threads(model_bytes: int, cores: int) -> int:
+    """Threads for a model of that size: all cores, except for models so small that threads would wait for each other.
+
+    Threads meet after every operation. Where that takes as long as the operation, one that is not scheduled at the
+    moment (on a busy machine) costs more than all of them gain.
+    """
+    return max(1, min(cores, model_bytes // _BYTES_WORTH_A_THREAD))
 
 
 def available_memory() -> int | None:

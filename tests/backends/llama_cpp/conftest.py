@@ -27,7 +27,7 @@ BUNDLED_MODEL = Path(__file__).parents[3] / "models" / "tiny" / "jarvis-tiny-q8_
 
 
 def config(model: Path = BUNDLED_MODEL, **changes: object) -> EngineConfig:
-    base = EngineConfig(engine="llama_cpp", model=str(model), alias="tiny", cache_dir="", n_parallel=8, n_threads=2)
+    base = EngineConfig(engine="llama_cpp", model=str(model), alias="tiny", cache_dir="", n_parallel=8, n_threads=None)
     return msgspec.structs.replace(base, **changes)
 
 
