@@ -32,6 +32,11 @@ def marker_tokens(tokenizer: Tokenizer) -> dict[str, int]:
     return {text: i for text, i in tokenizer.control_tokens.items() if text and text not in ordinary}
 
 
+def token_text(tokenizer: Tokenizer, token: int | None) -> str:
+    """The text of a control token; empty where the vocabulary has no such token."""
+    return next((text for text, i in tokenizer.control_tokens.items() if i == token), "")
+
+
 def _is_ordinary(text: str) -> bool:
     return len(text) < 2 or text.isspace() or text.isalnum() or bool(_HTML_TAG.fullmatch(text))
 
