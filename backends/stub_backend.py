@@ -174,6 +174,8 @@ class StubEngine:
         if self._closed.is_set():
             raise EngineClosedError("the engine is closed")
         if script.crash_at == number:
+            # The tokens before this one leave the process first.
+            await asyncio.sleep(0.01)
             os.kill(os.getpid(), signal.SIGKILL)
         if script.fail_at == number:
             raise _scripted_error(script, f"at token {number}")

@@ -75,9 +75,9 @@ class Connection(asyncio.Protocol, Generic[Incoming]):
     def resume_writing(self) -> None:
         self._writable.set()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - a reset is an end like any other
         self._writable.set()
-        self._on_lost(self._broken or (str(exc) if exc else None))
+        self._on_lost(self._broken)
 
 
 class Silence:

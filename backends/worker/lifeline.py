@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import sys
-from pathlib import Path
 from typing import NoReturn
 
 _PR_SET_PDEATHSIG = 1
@@ -30,8 +29,8 @@ def die_with_parent(parent: int) -> None:
 
 def volunteer_for_oom() -> None:
     """Raise this process's oom_score_adj (proc(5)) where there is one."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(str(_OOM_SCORE_ADJ))
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
+        score.write(str(_OOM_SCORE_ADJ))
 
 
 def end_group() -> NoReturn:
