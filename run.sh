@@ -30,15 +30,13 @@ digest() {  # of standard input
     if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi | cut -c 1-24
 }
 
-stamped() { [ "$(cat "$VENV/.stamp-$1" 2>/dev/null)" = "$2" ]; }
+stamped() { [ -f "$VENV/.stamp-$1" ] && [ "$(cat "$VENV/.stamp-$1")" = "$2" ]; }
 stamp() { printf '%s' "$2" >"$VENV/.stamp-$1.$$" && mv "$VENV/.stamp-$1.$$" "$VENV/.stamp-$1"; }
 
-lock() {  # $1: a file or folder; held until `unlock`. Without flock (macOS), starting twice at once is on the user.
-    exec 9<"$1"
+lock() {  # $1: an open descriptor; held until it is closed. Without flock (macOS) starts are not kept apart.
     command -v flock >/dev/null || return 0
-    flock -n 9 || { say "waiting for another start that is installing"; flock 9; }
+    flock -n "$1" || { say "waiting for another start that is installing"; flock "$1"; }
 }
-unlock() { exec 9<&-; }
 
 # ---- the virtual environment ----------------------------------------------------------------------------------------
 
@@ -120,7 +118,7 @@ ensure_llama_cpp() {
     want=$({ llama_requirement; printf '%s\n' "$args"; interpreter; processor; } | digest)
     stamped llama-cpp "$want" && return
     mkdir -p "$wheels"
-    [ -d "$wheels/$want" ] || (lock "$wheels"; build_llama_cpp "$args" "$wheels/$want")
+    [ -d "$wheels/$want" ] || build_llama_cpp "$args" "$wheels/$want"
     say "installing $(llama_requirement)"
     grep -v '^llama-cpp-python==' requirements-llama-cpp.txt | pip install -r /dev/stdin
     pip install --no-deps --force-reinstall "$wheels/$want"/*.whl
@@ -128,24 +126,35 @@ ensure_llama_cpp() {
 }
 
 build_llama_cpp() {  # $1: CMake arguments; $2: the folder that the wheel is kept in
-    [ ! -d "$2" ] || return 0  # another start has built it meanwhile
+    exec 8<"$(dirname "$2")"
+    lock 8
+    if [ ! -d "$2" ]; then compile_llama_cpp "$1" "$2"; fi  # not if another start has built it meanwhile
+    exec 8<&-
+}
+
+compile_llama_cpp() {
     need_compiler "${CC:-cc}"
     need_compiler "${CXX:-c++}"
-    local build heartbeat status=0
     build=$(mktemp -d "$2.XXXXXX")
+    trap end_compilation EXIT
     say "compiling llama.cpp for this processor: about five minutes on two cores, once"
-    while sleep 30 >/dev/null 2>&1 && kill -0 $$; do say "still compiling ($SECONDS s)"; done 9<&- &
-    heartbeat=$!
+    set -m  # a process group for each of the two jobs, so that ending this script ends the compilers as well
+    while sleep 30; do say "still compiling ($SECONDS s)"; done 8<&- 9<&- &
     # pip's own cache is left out: it does not know that a wheel depends on CMAKE_ARGS.
     CMAKE_ARGS="$1" CMAKE_BUILD_PARALLEL_LEVEL="${CMAKE_BUILD_PARALLEL_LEVEL:-$(cores)}" \
-        pip wheel --no-cache-dir --no-deps --no-binary llama-cpp-python -w "$build" "$(llama_requirement)" || status=$?
-    kill "$heartbeat"
-    if [ "$status" -ne 0 ]; then
-        rm -rf "$build"
-        die "llama.cpp could not be built; the output above says why"
-    fi
+        pip wheel --no-cache-dir --no-deps --no-binary llama-cpp-python -w "$build" "$(llama_requirement)" 8<&- 9<&- &
+    set +m
+    wait $! || die "llama.cpp could not be built; the output above says why"
     mv "$build" "$2"
+    end_compilation
+    trap - EXIT
     say "compiled in $SECONDS s, kept in $2"
+}
+
+end_compilation() {
+    local job
+    for job in $(jobs -p); do kill -- "-$job" 2>/dev/null || true; done
+    rm -rf "$build"
 }
 
 need_compiler() {  # $1: a command, perhaps with arguments
@@ -172,11 +181,12 @@ case "$command" in
     serve | check) [ $# -eq 0 ] || { usage >&2; exit 2; } ;;
     test) ;;
     -h | --help | help) usage; exit 0 ;;
-    *) usage >&2; die "there is no command '$command'" ;;
+    *) usage >&2; say "error: there is no command '$command'"; exit 2 ;;
 esac
 
-lock run.sh
+exec 9<run.sh
+lock 9
 prepare "$command"
-unlock
+exec 9<&-
 if [ "$command" = test ]; then exec "$VENV/bin/python" -m pytest "$@"; fi
 exec "$VENV/bin/python" -m app "$command"

@@ -1,0 +1,197 @@
+"""run.sh, with a Python that only writes down what it is asked to do: no network, no pip, no compiler."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+RECORDER = r"""#!/bin/sh
+# Stands for Python, in the virtual environment and outside of it.
+echo "$* | CMAKE_ARGS=${CMAKE_ARGS:-}" >>"$RECORD"
+case "$*" in
+    *version_info*) exit "${PYTHON_TOO_OLD:-0}" ;;
+    *ensurepip*) exit "${NO_VENV_MODULE:-0}" ;;
+    --version) echo "Python 3.99" ;;
+    "-m venv --clear "*) mkdir -p .venv/bin && ln -sf "$RECORDER" .venv/bin/python ;;
+    "-m app build-plan") printf '%s\n' "${JARVIS_INFERENCE_ENGINE:-llama_cpp}" "$JARVIS_CACHE_DIR" "${CMAKE_ARGS:-}" ;;
+    *"install -r /dev/stdin"*) cat >/dev/null ;;
+    *" wheel "*)
+        [ -z "${BUILD_FAILS:-}" ] || exit 1
+        [ -z "${BUILD_HANGS:-}" ] || sleep 60
+        while [ "$1" != -w ]; do shift; done
+        touch "$2/llama_cpp_python-0-none.whl"
+        ;;
+    "-m app serve") echo "serving as $$" ;;
+esac
+"""
+
+
+class Clone:
+    """A copy of what run.sh reads, in which it is run with the recorder as Python."""
+
+    def __init__(self, folder: Path, cache: Path) -> None:
+        self.folder = folder
+        self.record = folder / "record"
+        (folder / "app" / "settings").mkdir(parents=True)
+        (folder / "app" / "settings" / "__init__.py").touch()
+        for name in ("run.sh", *(path.name for path in ROOT.glob("requirements-*.txt"))):
+            shutil.copy(ROOT / name, folder / name)
+        recorder = cache / "recorder"
+        recorder.write_text(RECORDER)
+        recorder.chmod(0o755)
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "PYTHON": str(recorder),
+            "RECORDER": str(recorder),
+            "RECORD": str(self.record),
+            "JARVIS_CACHE_DIR": str(cache),
+        }
+
+    def run(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run it to its end; the record then holds the calls of this run only."""
+        self.record.write_text("")
+        command = [str(self.folder / "run.sh"), *arguments]
+        return subprocess.run(
+            command, env=self.environ | environ, cwd="/", capture_output=True, text=True, timeout=60, check=False
+        )
+
+    def calls(self, part: str = "") -> list[str]:
+        """The recorded calls that contain `part`."""
+        return [line for line in self.record.read_text().splitlines() if part in line]
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    folder = tmp_path / "cache of mine"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def clone(tmp_path: Path, cache: Path) -> Clone:
+    return Clone(tmp_path / "clone", cache)
+
+
+def test_it_is_clean_shell() -> None:
+    checker = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if checker is None:
+        pytest.skip("shellcheck is not installed")
+    subprocess.run([checker, str(ROOT / "run.sh"), str(ROOT / ".ci" / "run")], check=True)
+
+
+def test_the_first_start_installs_builds_and_serves(clone: Clone) -> None:
+    done = clone.run()
+    assert done.returncode == 0, done.stderr
+    assert clone.calls("install -r requirements-base.txt")
+    assert "-DLLAMA_BUILD_SERVER=OFF" in clone.calls("--no-binary llama-cpp-python")[0]
+    assert clone.calls("llama_cpp_python-0-none.whl")
+    assert done.stdout.startswith("serving as ")
+
+
+def test_the_second_start_only_serves(clone: Clone) -> None:
+    clone.run()
+    clone.run()
+    assert clone.calls() == ["-m app serve | CMAKE_ARGS="]
+
+
+def test_python_replaces_the_shell_so_that_signals_arrive(clone: Clone) -> None:
+    clone.run()
+    with subprocess.Popen([clone.folder / "run.sh"], env=clone.environ, stdout=subprocess.PIPE, text=True) as running:
+        assert running.communicate(timeout=60)[0] == f"serving as {running.pid}\n"
+
+
+def test_changed_requirements_are_installed_again(clone: Clone) -> None:
+    clone.run()
+    with (clone.folder / "requirements-base.txt").open("a") as file:
+        file.write("# newer\n")
+    clone.run()
+    assert len(clone.calls(" install ")) == 1
+
+
+def test_a_fresh_clone_takes_the_kept_wheel(clone: Clone, tmp_path: Path, cache: Path) -> None:
+    clone.run()
+    other = Clone(tmp_path / "other", cache)
+    other.run()
+    assert other.calls("llama_cpp_python-0-none.whl")
+    assert not other.calls(" wheel ")
+
+
+def test_other_cmake_arguments_build_another_wheel_and_both_are_kept(clone: Clone) -> None:
+    clone.run()
+    clone.run(CMAKE_ARGS="-DGGML_CUDA=on")
+    assert clone.calls(" wheel ")[0].endswith("-DGGML_CUDA=on")
+    clone.run()
+    assert clone.calls("llama_cpp_python-0-none.whl")
+    assert not clone.calls(" wheel ")
+
+
+@pytest.mark.parametrize("engine", ["stub", "vllm"])
+def test_other_engines_do_not_build_llama_cpp(clone: Clone, engine: str) -> None:
+    assert clone.run(JARVIS_INFERENCE_ENGINE=engine).returncode == 0
+    assert not clone.calls("llama")
+    assert bool(clone.calls("requirements-vllm.txt")) == (engine == "vllm")
+
+
+def test_check_installs_no_engine(clone: Clone) -> None:
+    assert clone.run("check").returncode == 0
+    assert not clone.calls("llama")
+    assert clone.calls("-m app check")
+
+
+def test_tests_get_the_tools_the_engine_and_their_arguments(clone: Clone) -> None:
+    assert clone.run("test", "-k", "two words", JARVIS_INFERENCE_ENGINE="stub").returncode == 0
+    assert clone.calls("requirements-dev.txt")
+    assert clone.calls("--no-binary llama-cpp-python")
+    assert clone.calls("-m pytest -k two words")
+
+
+@pytest.mark.parametrize(
+    ("environ", "fix"),
+    [
+        ({"PYTHON_TOO_OLD": "1"}, "is not a Python 3.11 or newer"),
+        ({"NO_VENV_MODULE": "1"}, "apt-get install python3-venv"),
+        ({"CC": "no-such-compiler"}, "apt-get install build-essential"),
+        ({"BUILD_FAILS": "1"}, "llama.cpp could not be built"),
+    ],
+)
+def test_what_is_missing_is_one_line_with_the_fix(clone: Clone, environ: dict[str, str], fix: str) -> None:
+    done = clone.run(**environ)
+    assert done.returncode == 1
+    assert [line for line in done.stderr.splitlines() if fix in line and line.startswith("run.sh: error: ")]
+    assert not clone.calls("-m app serve")
+
+
+def test_a_failed_build_leaves_nothing_and_is_tried_again(clone: Clone, cache: Path) -> None:
+    clone.run(BUILD_FAILS="1")
+    assert list((cache / "wheels").iterdir()) == []
+    assert clone.run().returncode == 0
+
+
+def test_an_ended_start_ends_its_compiler(clone: Clone, cache: Path) -> None:
+    environ = clone.environ | {"BUILD_HANGS": "1"}
+    with subprocess.Popen([clone.folder / "run.sh"], env=environ, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        next(line for line in running.stderr if "compiling" in line)
+        running.send_signal(signal.SIGTERM)
+        running.communicate(timeout=60)  # returns once nobody holds the pipe: the compiler is gone
+    assert list((cache / "wheels").iterdir()) == []
+
+
+def test_the_environment_file_is_not_executed(clone: Clone) -> None:
+    (clone.folder / ".env").write_text("touch ran\nJARVIS_MODEL_ALIAS=$(touch ran)\n")
+    assert clone.run().returncode == 0
+    assert not (clone.folder / "ran").exists()
+
+
+def test_help_is_shown_and_an_unknown_command_refused(clone: Clone) -> None:
+    assert "./run.sh test" in clone.run("--help").stdout
+    assert clone.run("srve").returncode == 2
+    assert clone.calls() == []
