@@ -161,6 +161,11 @@ class LoadableEngine(Engine, Protocol):
 class SupervisedEngine(Engine, Protocol):
     """An engine whose end somebody waits for: a worker process, as its owner at the edge sees it."""
 
+    @property
+    def failure(self) -> EngineError | None:
+        """Why the engine cannot be used any more; known before any of its streams is told."""
+        ...
+
     async def wait_closed(self) -> EngineError:
-        """Return when the engine has ended, with the reason (`EngineClosedError` when it was asked to)."""
+        """Return when the engine is gone, with the reason (`EngineClosedError` when it was asked to go)."""
         ...

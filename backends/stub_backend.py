@@ -205,6 +205,10 @@ class StubEngine:
     async def close(self) -> None:
         self._closed.set()
 
+    @property
+    def failure(self) -> EngineError | None:
+        return EngineClosedError("the engine is closed") if self._closed.is_set() else None
+
     async def wait_closed(self) -> EngineError:
         await self._closed.wait()
         return EngineClosedError("the engine is closed")

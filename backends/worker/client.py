@@ -165,6 +165,10 @@ class WorkerEngine:
             )
         await self.wait_closed()
 
+    @property
+    def failure(self) -> EngineError | None:
+        return self._failure.rebuild() if self._failure is not None else None
+
     async def wait_closed(self) -> EngineError:
         """Return, when the process is gone, why it went."""
         await asyncio.shield(self._life)
