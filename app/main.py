@@ -44,7 +44,7 @@ def create_app(settings: Settings, pool: Pool | None = None) -> Starlette:
         from app.experts.pool import EnginePool
 
         catalog = Catalog.from_settings(settings)
-        engines = EnginePool(settings, catalog) if pool is None else pool
+        engines = EnginePool.from_settings(settings, catalog) if pool is None else pool
         orchestrator = LiveMindOrchestrator(catalog, engines)
         app.state.jarvis = AppState(settings, catalog, engines, orchestrator, started_at=int(time.time()))
         await engines.start()
