@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Any, Generic
+from typing import Any, Generic, cast
 
 from backends.worker.frames import FrameDecoder, FrameError, Incoming
 
@@ -54,9 +54,9 @@ class Connection(asyncio.Protocol, Generic[Incoming]):
             self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(WRITE_BUFFER_BYTES)
+        # uvloop's transports have the methods of asyncio.Transport, but not its class.
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(WRITE_BUFFER_BYTES)
         self._writable.set()
 
     def data_received(self, data: bytes) -> None:

@@ -154,6 +154,23 @@ async def test_loading_may_take_longer_than_a_sign_of_life() -> None:
     await worker.close()
 
 
+def test_the_edge_may_run_on_uvloop() -> None:
+    uvloop = pytest.importorskip("uvloop")
+
+    async def use() -> None:
+        worker = await launch(stub_config(), python=sys.executable, environment={})
+        assert await read(worker, "héllo") == "héllo"
+        stream = await begun(worker, {"tokens": 9, "hang_at": 1})
+        os.kill(worker.pid, signal.SIGKILL)
+        with pytest.raises(base.EngineCrashedError, match="SIGKILL"):
+            await asyncio.wait_for(anext(stream), 5)
+        await worker.close()
+        assert not alive(worker.pid)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(use())
+
+
 async def test_closing_ends_open_streams_and_the_process(worker: WorkerEngine) -> None:
     stream = await begun(worker, {"tokens": 9, "hang_at": 1})
     await asyncio.gather(worker.close(), worker.close())
