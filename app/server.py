@@ -5,6 +5,7 @@ The address comes first, so that a taken port is said at once and before anythin
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import math
 import socket
@@ -16,6 +17,8 @@ import uvicorn
 from app.settings.sections import ServerSettings
 
 if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
     from app.settings import Settings
 
 BACKLOG = 2048
@@ -60,8 +63,9 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     """Serve on `listener` until SIGTERM or SIGINT, then let requests finish; a second signal ends at once."""
     from app.main import create_app
 
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         lifespan="on",
         ws="none",
         log_config=None,
@@ -71,16 +75,37 @@ def serve(settings: Settings, listener: socket.socket) -> None:
         backlog=BACKLOG,
         timeout_graceful_shutdown=math.ceil(settings.server.drain_s) + ABORT_S,
     )
-    EdgeServer(config).run(sockets=[listener])
+    EdgeServer(config, app, settings.server.drain_s).run(sockets=[listener])
 
 
 class EdgeServer(uvicorn.Server):
-    """uvicorn's server, where the second signal of any kind means now, and a drained end is exit status 0."""
+    """uvicorn's server, with our way to end: drain, then abort what is left; exit status 0; a second signal means now.
+
+    After `drain_s` seconds the engines are closed, so that open streams end with an error event of the application and
+    not by a cut connection.
+    """
+
+    def __init__(self, config: uvicorn.Config, app: Starlette, drain_s: float) -> None:
+        super().__init__(config)
+        self._app = app
+        self._drain_s = drain_s
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 (uvicorn's signature)
         """First signal: drain. Second: end."""
         self.force_exit = self.should_exit
         self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept nothing more, wait for running requests, then close the application."""
+        drained = asyncio.create_task(self._close_engines())
+        try:
+            await super().shutdown(sockets)
+        finally:
+            drained.cancel()
+
+    async def _close_engines(self) -> None:
+        await asyncio.sleep(self._drain_s)
+        await self._app.state.jarvis.pool.close()
 
 
 def _refusal(server: ServerSettings, error: OSError) -> str:

@@ -72,9 +72,9 @@ class ModelSettings(Section):
     )
     alias: str = variable(
         "JARVIS_MODEL_ALIAS",
-        lambda data: Path(data["name"]).name.removesuffix(".gguf"),
+        lambda data: "stub" if data["engine"] == "stub" else Path(data["name"]).name.removesuffix(".gguf"),
         "The model id that clients see.",
-        unset="the file's name without .gguf",
+        unset="the model's file name without .gguf, or `stub`",
     )
     chat_format: str | None = variable(
         "JARVIS_CHAT_FORMAT",

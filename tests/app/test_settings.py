@@ -47,6 +47,7 @@ def test_variables_reach_their_section() -> None:
 def test_alias_is_the_file_name_unless_given() -> None:
     assert load(JARVIS_MODEL_NAME="/data/Qwen2.5-0.5B.Q8_0.gguf").model.alias == "Qwen2.5-0.5B.Q8_0"
     assert load(JARVIS_MODEL_NAME="/data/a.gguf", JARVIS_MODEL_ALIAS="org/b").model.alias == "org/b"
+    assert load(JARVIS_INFERENCE_ENGINE="stub").model.alias == "stub"
 
 
 def test_home_is_expanded_in_paths() -> None:

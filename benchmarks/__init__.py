@@ -1,0 +1,1 @@
+"""Measurements that anybody can repeat; each prints a table, and writes JSON with `--json FILE`."""

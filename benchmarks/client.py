@@ -1,0 +1,71 @@
+"""A client with as little cost of its own as asyncio allows: one request at a time over one raw connection."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+
+class Connection:
+    """A kept-alive HTTP/1.1 connection. Answers have a `content-length` or are chunked."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._address = (parts.hostname, parts.port)
+
+    async def __aenter__(self) -> Self:
+        self._reader, self._writer = await asyncio.open_connection(*self._address)
+        return self
+
+    async def __aexit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._writer.close()
+
+    async def ask(self, request: bytes) -> int:
+        """Send a request, read the whole answer and return its status."""
+        status, headers = await self._head(request)
+        if "chunked" in headers.get("transfer-encoding", ""):
+            async for _ in self._chunks():
+                pass
+        else:
+            await self._reader.readexactly(int(headers["content-length"]))
+        return status
+
+    async def stream(self, request: bytes) -> AsyncGenerator[bytes]:
+        """Send a request and pass on the chunks of the answer as they come."""
+        status, _ = await self._head(request)
+        assert status == 200, status
+        async for chunk in self._chunks():
+            yield chunk
+
+    async def _head(self, request: bytes) -> tuple[int, dict[str, str]]:
+        self._writer.write(request)
+        lines = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        fields = (line.split(": ", 1) for line in lines[1:] if line)
+        return int(lines[0].split()[1]), {name.lower(): value for name, value in fields}
+
+    async def _chunks(self) -> AsyncGenerator[bytes]:
+        while size := int(await self._reader.readline(), 16):
+            yield (await self._reader.readexactly(size + 2))[:-2]
+        await self._reader.readline()
+
+
+def chat_request(script: dict[str, Any], **fields: Any) -> bytes:
+    """A chat request that asks the stub engine to play `script`."""
+    messages = [{"role": "user", "content": json.dumps(script)}]
+    body = json.dumps({"model": "default", "messages": messages, **fields}).encode()
+    head = (
+        "POST /v1/chat/completions HTTP/1.1",
+        "host: x",
+        "content-type: application/json",
+        f"content-length: {len(body)}",
+    )
+    return "\r\n".join((*head, "", "")).encode() + body
+
+
+def get_request(path: str) -> bytes:
+    """A GET request."""
+    return f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode()
