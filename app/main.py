@@ -13,6 +13,8 @@ from starlette.routing import Route
 
 from app.api import chat, completions, health, models, tokens
 from app.errors import RequestError, handle, handle_unexpected
+from app.experts.catalog import Catalog
+from app.experts.pool import EnginePool
 from app.intake.body import BodyLimits
 from app.intake.keys import ApiKeys
 from app.intake.request_id import RequestId
@@ -40,9 +42,6 @@ def create_app(settings: Settings, pool: Pool | None = None) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
-        from app.experts.catalog import Catalog
-        from app.experts.pool import EnginePool
-
         catalog = Catalog.from_settings(settings)
         engines = EnginePool.from_settings(settings, catalog) if pool is None else pool
         orchestrator = LiveMindOrchestrator(catalog, engines)

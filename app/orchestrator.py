@@ -12,43 +12,15 @@ from typing import NamedTuple, Protocol, cast
 
 import msgspec
 
+from app.experts.catalog import Catalog
+from app.experts.supervisor import ExpertStatus
 from app.interleave import interleave
 from backends.base import Engine, EngineCrashedError, UnsupportedError
 from backends.types import Accepted, Capabilities, Event, GenerationRequest, ModelInfo, TokenPiece
 
 
-class Expert(Protocol):
-    """A model that can be asked for."""
-
-    @property
-    def id(self) -> str:
-        """The id that clients see."""
-        ...
-
-
-class Catalog(Protocol):
-    """What models exist."""
-
-    def resolve(self, model: str | None) -> Expert:
-        """The expert that a request's `model` means; raises `UnknownModelError`."""
-        ...
-
-
-class ExpertStatus(Protocol):
-    """How one model is; `progress` is the fraction loaded."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def state(self) -> str: ...
-    @property
-    def reason(self) -> str | None: ...
-    @property
-    def progress(self) -> float | None: ...
-
-
 class Pool(Protocol):
-    """Where engines are leased: what is used of `app.experts.pool.EnginePool`."""
+    """What the edge needs of `app.experts.pool.EnginePool`, so that tests can lend engines of their own."""
 
     async def start(self) -> None:
         """Begin to load, and return."""

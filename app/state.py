@@ -7,7 +7,8 @@ from typing import cast
 
 from starlette.requests import Request
 
-from app.orchestrator import Catalog, LiveMindOrchestrator, Pool
+from app.experts.catalog import Catalog
+from app.orchestrator import LiveMindOrchestrator, Pool
 from app.settings import Settings
 
 

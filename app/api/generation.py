@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from starlette.requests import Request
 
 from app.api.answer import Collector, Dialect
-from app.api.reply import Encoder, Reply
+from app.api.reply import Encoder, Patience, Reply
 from app.api.sse import StreamEncoder
 from app.api.wire import GenerationBody
 from app.orchestrator import Job
@@ -17,12 +17,8 @@ from app.state import state_of
 def reply(request: Request, body: GenerationBody, job: Job, dialect: Dialect, ignored: Sequence[str]) -> Reply:
     """The answer to a generation request, in the form that the body asks for."""
     state = state_of(request)
-    return Reply(
-        state.orchestrator.stream(job),
-        encoder(body, job, dialect),
-        header_wait_s=state.settings.server.header_wait_s,
-        ignored=ignored,
-    )
+    patience = Patience(state.settings.server.header_wait_s)
+    return Reply(state.orchestrator.stream(job), encoder(body, job, dialect), patience, ignored)
 
 
 def encoder(body: GenerationBody, job: Job, dialect: Dialect) -> Encoder:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from app import __version__
 from app.api.models import json_response
-from app.orchestrator import ExpertStatus
+from app.experts.supervisor import ExpertStatus
 from app.state import state_of
 
 ENDPOINTS = (

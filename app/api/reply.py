@@ -24,10 +24,15 @@ from backends.base import EngineClosedError
 
 logger = logging.getLogger(__name__)
 
-PING_S = 15.0
-"""Longest silence of an open stream, in seconds."""
-
 STREAM_HEADERS = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Longest silences of a stream in seconds: before its headers, and between bytes after them."""
+
+    headers_s: float
+    bytes_s: float = 15.0
 
 
 class Encoder(Protocol):
@@ -70,11 +75,11 @@ class Reply:
     """The answer as an ASGI application, as Starlette's responses are."""
 
     def __init__(
-        self, items: AsyncGenerator[Item], encoder: Encoder, *, header_wait_s: float, ignored: Sequence[str] = ()
+        self, items: AsyncGenerator[Item], encoder: Encoder, patience: Patience, ignored: Sequence[str] = ()
     ) -> None:
         self._items = items
         self._encoder = encoder
-        self._header_wait_s = header_wait_s
+        self._patience = patience
         self._ignored = ignored
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
@@ -107,17 +112,17 @@ class Reply:
         """Returns when the client has left; keeps a silent stream alive until then."""
         while True:
             try:
-                async with asyncio.timeout(self._patience(connection)):
+                async with asyncio.timeout(self._silence_left(connection)):
                     if (await receive())["type"] == "http.disconnect":
                         return
             except TimeoutError:
-                if self._patience(connection) == 0:
+                if self._silence_left(connection) == 0:
                     await connection.write(PING)
 
-    def _patience(self, connection: Connection) -> float | None:
+    def _silence_left(self, connection: Connection) -> float | None:
         if not self._encoder.streams:
             return None
-        allowed = PING_S if connection.opened else self._header_wait_s
+        allowed = self._patience.bytes_s if connection.opened else self._patience.headers_s
         return max(0.0, connection.spoke_at + allowed - time.monotonic())
 
     async def _fail(self, connection: Connection, error: Exception) -> None:

@@ -31,7 +31,7 @@ class StreamEncoder:
     media_type = b"text/event-stream"
     streams = True
 
-    def __init__(self, dialect: Dialect, id: str, choices: int, *, include_usage: bool) -> None:
+    def __init__(self, dialect: Dialect, id: str, choices: int, *, include_usage: bool = False) -> None:
         self._dialect = dialect
         self._head = Head(id, dialect.chunk_object)
         self._opened: set[int] = set()
