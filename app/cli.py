@@ -56,7 +56,7 @@ def check() -> int:
     settings = Settings.from_variables(variables)
     for name, value, origin in effective(settings, variables):
         print(f"{name}={value}  [{origin}]")
-    found = problems(settings)
+    found = list(problems(settings))
     print("\n".join(["", *(f"error: {line}" for line in found)]) if found else "\nThe configuration can be used.")
     return BAD_CONFIGURATION if found else OK
 

@@ -45,7 +45,8 @@ class Server:
         """Ask it to end (SIGTERM), wait for it and return its exit status; harmless when it has ended."""
         self.process.terminate()
         try:
-            return self.process.wait(PATIENCE_S)
+            self.process.communicate(timeout=PATIENCE_S)
+            return self.process.returncode
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -22,6 +22,8 @@ from app.settings.fields import allowed_in_words, fields_by_variable, section_of
 
 PREFIX = "JARVIS_"
 PROCESS = "environment"
+RULE = "Value error, "
+"""What pydantic writes before the message of a rule of ours."""
 MASK = "********"
 SECRET_NAME = re.compile(r"API_?KEY|ACCESS_KEY|TOKEN$|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 
@@ -113,5 +115,7 @@ def _hint(name: str, known: list[str]) -> str:
 def _bad_value(fields: Mapping[str, FieldInfo], variables: Variables, details: ErrorDetails) -> str:
     name = next((str(part) for part in details["loc"] if part in fields), None)
     if name is None:  # a rule between fields, whose message names them
-        return details["msg"].removeprefix("Value error, ")
+        return details["msg"].removeprefix(RULE)
+    if details["type"] == "value_error":  # a rule of ours, whose message says what is wrong
+        return f"{variables.shown(name)}: {details['msg'].removeprefix(RULE)}"
     return f"{variables.shown(name)} must be {allowed_in_words(fields[name])}"

@@ -10,7 +10,7 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from backends.types import EngineName
 
@@ -31,12 +31,19 @@ def _expand(value: Any) -> Any:
     return str(Path(value).expanduser()) if isinstance(value, str) else value
 
 
+def _canonical(name: str) -> str:
+    from backends.chat_formats.builtin import canonical_name
+
+    return canonical_name(name)
+
+
 AnyCase = BeforeValidator(_lower)
 CommaSeparated = BeforeValidator(_split)
 UserPath = Annotated[str, BeforeValidator(_expand)]
 Engine = Annotated[EngineName, AnyCase]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], AnyCase]
 EngineLogLevel = Annotated[Literal["debug", "info", "warning", "error", "none"], AnyCase]
+ChatFormatName = Annotated[str, AfterValidator(_canonical)]
 Switch = Annotated[Literal["auto", "on", "off"], AnyCase]
 CacheType = Annotated[Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"], AnyCase]
 
@@ -76,14 +83,17 @@ class ModelSettings(Section):
         "The model id that clients see.",
         unset="the model's file name without .gguf, or `stub`",
     )
-    chat_format: str | None = variable(
+    chat_format: ChatFormatName | None = variable(
         "JARVIS_CHAT_FORMAT",
         None,
         "How messages become a prompt: a built-in format (chatml, llama3, mistral, gemma, phi3, …) or `custom`.",
         unset="the model's own template",
     )
     chat_format_file: UserPath | None = variable(
-        "JARVIS_CHAT_FORMAT_FILE", None, "The file that declares the `custom` chat format.", unset="none"
+        "JARVIS_CHAT_FORMAT_FILE",
+        None,
+        "The file that describes the `custom` chat format (docs/chat-formats.md).",
+        unset="none",
     )
     context_window: int | None = variable(
         "JARVIS_MODEL_CONTEXT_WINDOW",
@@ -117,8 +127,8 @@ class ModelSettings(Section):
     def _consistent(self) -> Self:
         if self.chat_format == "custom" and self.chat_format_file is None:
             raise ValueError("JARVIS_CHAT_FORMAT='custom' needs JARVIS_CHAT_FORMAT_FILE")
-        if self.chat_format_file is not None and self.chat_format != "custom":
-            raise ValueError("JARVIS_CHAT_FORMAT_FILE is only read with JARVIS_CHAT_FORMAT='custom'")
+        if self.chat_format_file is not None and self.chat_format not in (None, "custom"):
+            raise ValueError(f"JARVIS_CHAT_FORMAT_FILE is not read with JARVIS_CHAT_FORMAT='{self.chat_format}'")
         if self.max_tokens and self.max_tokens_limit and self.max_tokens > self.max_tokens_limit:
             raise ValueError(
                 f"JARVIS_MAX_TOKENS='{self.max_tokens}' is above JARVIS_MAX_TOKENS_LIMIT='{self.max_tokens_limit}'"

@@ -128,8 +128,15 @@ def test_a_loopback_host_needs_none(host: str) -> None:
 
 def test_variables_that_contradict_each_other_are_refused() -> None:
     assert "JARVIS_CHAT_FORMAT_FILE" in problems(JARVIS_CHAT_FORMAT="custom")[0]
-    assert "JARVIS_CHAT_FORMAT" in problems(JARVIS_CHAT_FORMAT_FILE="f.toml")[0]
+    assert "JARVIS_CHAT_FORMAT_FILE" in problems(JARVIS_CHAT_FORMAT_FILE="f.toml", JARVIS_CHAT_FORMAT="chatml")[0]
     assert "JARVIS_MAX_TOKENS_LIMIT" in problems(JARVIS_MAX_TOKENS="9", JARVIS_MAX_TOKENS_LIMIT="8")[0]
+
+
+def test_chat_formats_are_known_under_the_names_that_people_type() -> None:
+    assert load(JARVIS_CHAT_FORMAT="Llama-3.1").model.chat_format == "llama3"
+    (line,) = problems(JARVIS_CHAT_FORMAT="lama3")
+    assert line.startswith("JARVIS_CHAT_FORMAT='lama3' (environment): ")
+    assert "chatml" in line and "did you mean 'llama3'" in line
 
 
 def test_keys_are_split_and_never_shown() -> None:

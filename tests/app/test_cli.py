@@ -1,0 +1,144 @@
+"""The command line and the life of a server process: start, taken port, drain, second signal."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.settings.reference import env_example
+from tests.serving import PATIENCE_S, ROOT, Server, environment, serving
+
+
+def run(*arguments: str, folder: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "app", *arguments],
+        env=environment(variables),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+def endless(server: Server) -> httpx.Request:
+    """A stream that goes on until somebody ends it."""
+    script = json.dumps({"tokens": 1_000_000, "delay_ms": 20})
+    body = {"stream": True, "messages": [{"role": "user", "content": script}]}
+    return httpx.Request("POST", f"{server.url}/v1/chat/completions", json=body)
+
+
+@pytest.fixture
+def open_stream() -> Iterator[httpx.Client]:
+    with httpx.Client(timeout=PATIENCE_S) as client:
+        yield client
+
+
+def test_check_shows_values_and_where_they_come_from(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("JARVIS_DRAIN_S=5\n")
+    done = run("check", folder=tmp_path, JARVIS_API_KEYS="canary")
+    assert done.returncode == 0, done.stdout
+    assert "JARVIS_DRAIN_S=5  [.env]" in done.stdout
+    assert "JARVIS_INFERENCE_ENGINE=stub  [environment]" in done.stdout
+    assert "JARVIS_HOST=127.0.0.1  [default]" in done.stdout
+    assert "canary" not in done.stdout + done.stderr
+
+
+def test_check_fails_on_a_missing_model(tmp_path: Path) -> None:
+    done = run("check", folder=tmp_path, JARVIS_INFERENCE_ENGINE="llama_cpp", JARVIS_MODEL_NAME="/no/such.gguf")
+    assert done.returncode == 2
+    assert "error: JARVIS_MODEL_NAME: /no/such.gguf does not exist" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["serve", "check", "build-plan"])
+def test_a_bad_configuration_stops_every_command(tmp_path: Path, command: str) -> None:
+    done = run(command, folder=tmp_path, JARVIS_PROT="1")
+    assert done.returncode == 2
+    assert "did you mean JARVIS_PORT?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_build_plan_is_what_run_sh_reads(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text('CMAKE_ARGS="-DA=1 -DB=2"\nJARVIS_CACHE_DIR=/c\n')
+    assert run("build-plan", folder=tmp_path).stdout.splitlines() == ["stub", "/c", "-DA=1 -DB=2"]
+
+
+def test_env_example_is_printed(tmp_path: Path) -> None:
+    assert run("env-example", folder=tmp_path).stdout == env_example()
+
+
+def test_a_taken_port_is_a_clear_error(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = str(holder.getsockname()[1])
+        done = run("serve", folder=tmp_path, JARVIS_PORT=port)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: JARVIS_PORT='{port}' on 127.0.0.1 is taken by another process.")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_foreign_address_is_a_clear_error(tmp_path: Path) -> None:
+    done = run("serve", folder=tmp_path, JARVIS_HOST="192.0.2.1", JARVIS_ALLOW_INSECURE="1")
+    assert done.returncode == 1
+    assert "192.0.2.1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_sigterm_ends_an_idle_server_with_status_0() -> None:
+    with serving() as server:
+        assert server.stop() == 0
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(server.url)
+
+
+def test_a_running_stream_finishes_after_sigterm(open_stream: httpx.Client) -> None:
+    body = {"stream": True, "messages": [{"role": "user", "content": '{"tokens": 20, "delay_ms": 20}'}]}
+    with serving() as server, open_stream.stream("POST", f"{server.url}/v1/chat/completions", json=body) as answer:
+        server.process.terminate()
+        assert answer.read().endswith(b"data: [DONE]\n\n")
+        assert server.process.wait(PATIENCE_S) == 0
+
+
+def test_after_the_drain_time_a_stream_ends_with_an_error_event(open_stream: httpx.Client) -> None:
+    with serving(JARVIS_DRAIN_S="0.2") as server:
+        answer = open_stream.send(endless(server), stream=True)
+        server.process.terminate()
+        *_, last = [line for line in answer.iter_lines() if line]
+        assert "error" in json.loads(last.removeprefix("data: "))
+        assert server.process.wait(PATIENCE_S) == 0
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_means_now(open_stream: httpx.Client, second: signal.Signals) -> None:
+    with serving(JARVIS_DRAIN_S="3600") as server:
+        answer = open_stream.send(endless(server), stream=True)
+        lines = answer.iter_lines()
+        next(lines)
+        server.process.terminate()
+        refused = False
+        while not refused:  # the first signal has arrived once nobody is let in any more
+            next(lines)
+            try:
+                httpx.get(f"{server.url}/health/live", timeout=PATIENCE_S)
+            except httpx.TransportError:
+                refused = True
+        server.process.send_signal(second)
+        assert server.process.wait(PATIENCE_S) == 0
+
+
+def test_keys_stay_out_of_the_log() -> None:
+    with serving(JARVIS_API_KEYS="canary-key", DEBUG="1", ready=False) as server:
+        headers = {"Authorization": "Bearer canary-key", "x-request-id": "canary-key"}
+        httpx.get(f"{server.url}/v1/models", headers=headers)
+        server.stop()
+        log = server.log.read_text()
+    assert "/v1/models" in log
+    assert "********" in log  # the request id that the client chose
+    assert "canary-key" not in log
