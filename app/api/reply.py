@@ -56,6 +56,7 @@ class Connection:
 
     send: Send
     headers: list[tuple[bytes, bytes]]
+    request_id: str = "-"
     opened: bool = False
     spoke_at: float = field(default_factory=time.monotonic)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -82,9 +83,9 @@ class Reply:
         self._patience = patience
         self._ignored = ignored
 
-    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer, until it is complete or the client has left."""
-        connection = Connection(send, self._raw_headers())
+        connection = Connection(send, self._raw_headers(), scope.get("state", {}).get("request_id", "-"))
         work = asyncio.create_task(self._produce(connection))
         watch = asyncio.create_task(self._attend(connection, receive))
         try:
@@ -128,8 +129,9 @@ class Reply:
     async def _fail(self, connection: Connection, error: Exception) -> None:
         if not connection.opened:
             raise error
-        if row(error) is INTERNAL:
-            logger.error("a stream failed", exc_info=error)
+        # The access log says 200 by now, so this line is the only one that tells of the failure.
+        unexpected = error if row(error) is INTERNAL else None
+        logger.warning("stream %s ends with an error: %r", connection.request_id, error, exc_info=unexpected)
         await connection.write(error_event(error), last=True)
 
     def _raw_headers(self) -> list[tuple[bytes, bytes]]:

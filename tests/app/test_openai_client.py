@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import re
-import subprocess
-import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -16,42 +11,19 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
+from tests.serving import serving
+
 KEY = "test-key"
 MODEL = "org/stub"
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """A running server; its worker is a child of its own."""
-    settings = {"JARVIS_PORT": "0", "JARVIS_INFERENCE_ENGINE": "stub", "JARVIS_MODEL_ALIAS": MODEL}
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("JARVIS_")}
-    server = subprocess.Popen(
-        [sys.executable, "-m", "app"],
-        env=inherited | settings | {"JARVIS_API_KEYS": KEY, "JARVIS_LOG_LEVEL": "error"},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert server.stdout
-    try:
-        found = re.search(r"http://\S+", server.stdout.readline())
-        assert found
-        until_ready(found[0])
-        yield found[0]
-    finally:
-        server.terminate()
-        assert server.wait(20) == 0
-        server.stdout.close()
-
-
-def until_ready(url: str) -> None:
-    for _ in range(200):
-        try:
-            if httpx.get(f"{url}/health/ready").status_code == 200:
-                return
-        except httpx.ConnectError:
-            pass
-        time.sleep(0.05)
-    raise TimeoutError(url)
+    """A running server; whatever these tests do to it, nothing unexpected may stand in its log."""
+    with serving(JARVIS_MODEL_ALIAS=MODEL, JARVIS_API_KEYS=KEY) as server:
+        yield server.url
+        log = server.log.read_text()
+    assert "Traceback" not in log, log
 
 
 @pytest.fixture

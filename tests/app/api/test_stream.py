@@ -108,12 +108,13 @@ async def test_a_failure_before_the_first_content_is_a_status() -> None:
     assert answer.headers["content-type"] == "application/json"
 
 
-async def test_a_failure_after_it_is_an_event_and_the_end() -> None:
+async def test_a_failure_after_it_is_an_event_and_the_end(caplog: pytest.LogCaptureFixture) -> None:
     answer = await stream(Accepted(3), Delta(0, "a"), EngineCrashedError("it died"))
     assert (answer.status, answer.complete) == (200, True)
     assert deltas_before_error(answer) == [ROLE, ({"content": "a"}, None)]
     assert (answer.error["code"], answer.error["type"]) == ("engine_crashed", "server_error")
     assert "[DONE]" not in answer.data
+    assert answer.headers["x-request-id"] in caplog.text and "it died" in caplog.text
 
 
 async def test_an_unexpected_failure_in_mid_stream_leaks_nothing(caplog: pytest.LogCaptureFixture) -> None:
