@@ -36,6 +36,7 @@ _LIMITS = (
     (resource.RLIMIT_CORE, 0),
     (resource.RLIMIT_FSIZE, 0),
     (resource.RLIMIT_NOFILE, 16),
+    (resource.RLIMIT_NPROC, 0),
 )
 _PR_SET_PDEATHSIG = 1
 

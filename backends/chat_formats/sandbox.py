@@ -28,11 +28,17 @@ class _ChildGone(Exception):
 class TemplateSandbox:
     """Renders one template in a child process. Requests take turns; a failed child is replaced at once."""
 
-    def __init__(self, load: Load) -> None:
+    def __init__(self, load: Load, *, time_limit_s: float = TIME_LIMIT_S) -> None:
         self._load = load
+        self._time_limit_s = time_limit_s
         self._child: Process | None = None
         self._turn = asyncio.Lock()
         self._closed = False
+
+    @property
+    def process_id(self) -> int | None:
+        """The child's, while there is one."""
+        return None if self._child is None or self._child.returncode is not None else self._child.pid
 
     async def start(self) -> None:
         """Start the child and let it compile the template.
@@ -47,7 +53,7 @@ class TemplateSandbox:
         """One answer per set of variables. What breaks the child is an answer too: `fault="limit"`."""
         async with self._turn:
             child = await self._ensure_child()
-            answer = await _ask(child, Job(variables), list[Rendered])
+            answer = await _ask(child, Job(variables), list[Rendered], self._time_limit_s)
             await self._ensure_child()
         return [answer] * len(variables) if isinstance(answer, Rendered) else answer
 
@@ -61,22 +67,22 @@ class TemplateSandbox:
         if self._closed:
             raise EngineClosedError("the model is being unloaded")
         if self._child is None or self._child.returncode is not None:
-            self._child = await _spawn(self._load)
+            self._child = await _spawn(self._load, self._time_limit_s)
         return self._child
 
 
-async def _spawn(load: Load) -> Process:
+async def _spawn(load: Load, time_limit_s: float) -> Process:
     """A child that has compiled the template. It gets no environment: there is nothing in it for a template."""
     child = await asyncio.create_subprocess_exec(sys.executable, "-IB", _SCRIPT, stdin=PIPE, stdout=PIPE, env={})
-    ready = await _ask(child, None, Rendered, limit_s=_START_LIMIT_S)
-    compiled = ready if ready.fault else await _ask(child, load, Rendered)
+    ready = await _ask(child, None, Rendered, _START_LIMIT_S)
+    compiled = ready if ready.fault else await _ask(child, load, Rendered, time_limit_s)
     if compiled.fault:
         await _end(child)
-        raise ModelUnavailableError(f"the model's chat template cannot be used: it {describe(compiled)}")
+        raise ModelUnavailableError(f"the model's chat template cannot be used: compiling it {describe(compiled)}")
     return child
 
 
-async def _ask(child: Process, message: object, kind: type[_T], *, limit_s: float = TIME_LIMIT_S) -> _T | Rendered:
+async def _ask(child: Process, message: object, kind: type[_T], limit_s: float) -> _T | Rendered:
     """The child's answer. Whatever prevents it costs the child its life, also the cancellation of a request."""
     answered = False
     try:

@@ -76,6 +76,8 @@ class TemplateFormat:
     async def render(
         self, messages: Sequence[Message], options: TemplateOptions, tools: Sequence[Tool] = ()
     ) -> list[Segment]:
+        if not messages:
+            raise InvalidRequestError("messages: there is nothing to answer", param="messages")
         variables = template_variables(messages, options, tools)
         if self._needs.folded_system:
             variables = with_system_folded(variables)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import llama_cpp
 
+from backends.chat_formats.encoding import PromptEncoder
 from backends.llama_cpp.vocab import Vocabulary
 from tests.sdist import vocabulary_file
 
@@ -30,10 +31,14 @@ class LoadedVocabulary(Vocabulary):
         super().__init__(model)
         self.model = model
 
+    @cached_property
+    def _markers(self) -> set[int]:
+        ordinary = {i for t, i in self.user_defined_tokens.items() if len(t) < 2 or t.isspace() or t.isalnum()}
+        return set(self.control_tokens.values()) - ordinary
+
     def marker_count(self, ids: list[int]) -> int:
         """How many of these ids are control tokens or user-defined tokens that are not mere spaces or letters."""
-        ordinary = {i for t, i in self.user_defined_tokens.items() if len(t) < 2 or t.isspace() or t.isalnum()}
-        return sum(i in (set(self.control_tokens.values()) - ordinary) for i in ids)
+        return sum(i in self._markers for i in ids)
 
 
 @cache
@@ -44,3 +49,9 @@ def vocabulary(name: str) -> LoadedVocabulary:
     parameters.vocab_only = True
     model = llama_cpp.llama_model_load_from_file(str(vocabulary_file(name)).encode(), parameters)
     return LoadedVocabulary(model)
+
+
+@cache
+def encoder(name: str) -> PromptEncoder:
+    """What turns prompts into ids of that vocabulary."""
+    return PromptEncoder(vocabulary(name))
