@@ -14,8 +14,6 @@ from statistics import median, quantiles
 
 import pytest
 
-from app.settings.reference import markdown_table
-
 ROOT = Path(__file__).resolve().parents[1]
 PRODUCT = ("app", "backends", "kernels")
 ALL_CODE = (*PRODUCT, "tests", "tools", "benchmarks")
@@ -185,10 +183,6 @@ def test_only_models_are_large_files() -> None:
     tracked = [Path(name) for name in listed.stdout.split("\0") if name]
     large = [path for path in tracked if (ROOT / path).exists() and (ROOT / path).stat().st_size > 2_000_000]
     assert [path for path in large if not path.match("models/*/*.gguf")] == []
-
-
-def test_the_readme_lists_every_variable_as_it_is() -> None:
-    assert markdown_table() in (ROOT / "README.md").read_text()
 
 
 def test_ruff_finds_nothing() -> None:
