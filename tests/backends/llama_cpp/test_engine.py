@@ -32,6 +32,13 @@ def sampled(request: GenerationRequest, **params: object) -> GenerationRequest:
     return msgspec.structs.replace(request, sampling=msgspec.convert(params, SamplingParams))
 
 
+async def assert_idle(engine: LlamaCppEngine) -> None:
+    """Nothing runs or waits, and no cell is reserved, once aborts have had a step to take effect."""
+    await complete(engine, greedy("x", max_tokens=1))
+    stats = await engine.stats()
+    assert (stats["running"], stats["waiting"], stats["kv_cells_reserved"]) == (0, 0, 0)
+
+
 async def test_greedy_tokens_equal_those_of_llama_cpp_python(engine: LlamaCppEngine) -> None:
     reference = llama_cpp.Llama(str(BUNDLED_MODEL), n_ctx=2048, n_threads=2, verbose=False)
     for question in QUESTIONS:
@@ -201,9 +208,7 @@ async def test_closing_the_iterator_frees_the_sequence(engine: LlamaCppEngine) -
         if isinstance(event, Delta):
             break
     await stream.aclose()  # type: ignore[attr-defined]
-    await complete(engine, greedy("x", max_tokens=1))  # a step later at the latest
-    stats = await engine.stats()
-    assert (stats["running"], stats["kv_cells_reserved"]) == (0, 0)
+    await assert_idle(engine)
 
 
 async def test_random_aborts_leave_nothing_behind_and_answers_right(engine: LlamaCppEngine) -> None:
@@ -219,8 +224,7 @@ async def test_random_aborts_leave_nothing_behind_and_answers_right(engine: Llam
     for _ in range(5):
         results = await asyncio.gather(complete(engine, chat(QUESTIONS[2])), *(abandoned() for _ in range(20)))
         assert results[0].text == expected
-    stats = await engine.stats()
-    assert (stats["running"], stats["waiting"], stats["kv_cells_reserved"]) == (0, 0, 0)
+    await assert_idle(engine)
 
 
 async def test_a_long_prompt_is_evaluated_in_pieces_beside_a_stream(engine: LlamaCppEngine) -> None:
