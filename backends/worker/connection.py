@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable
 from typing import Any, Generic, cast
@@ -29,8 +30,14 @@ class Connection(asyncio.Protocol, Generic[Incoming]):
         self._sent = False
 
     async def open(self, sock: socket.socket) -> None:
-        """Take over one end of a socket pair."""
-        await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=sock)
+        """Take over one end of a socket pair; when cancelled, what is written later goes nowhere."""
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._forget)
+            await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=sock)
+            undo.pop_all()
+
+    def _forget(self) -> None:
+        self._transport = None
 
     def write(self, data: bytes) -> None:
         """Send encoded frames; silently nothing once the connection is gone (`on_lost` has said so)."""

@@ -16,8 +16,8 @@ _OOM_SCORE_ADJ = 500
 def die_with_parent(parent: int) -> None:
     """End this process when the process `parent` ends, also when it has ended already.
 
-    On Linux the kernel sees to it (prctl(2), PR_SET_PDEATHSIG). Elsewhere only the check is made, and the end of file
-    on the socket has to do.
+    On Linux the kernel sees to it (prctl(2), PR_SET_PDEATHSIG), and counts the end of the thread that started this
+    process, too. Elsewhere only the check is made, and the end of file on the socket has to do.
     """
     if sys.platform == "linux":
         import ctypes

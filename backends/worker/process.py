@@ -9,6 +9,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Iterator, Mapping
+from io import FileIO
 from pathlib import Path
 
 from backends.base import EngineCrashedError, ModelUnavailableError
@@ -16,6 +17,7 @@ from backends.base import EngineCrashedError, ModelUnavailableError
 _ROOT = Path(__file__).resolve().parents[2]
 _KEPT_LINES = 20
 _MAX_LINE_BYTES = 4096
+_READ_BYTES = 65536
 _LAST_WORDS_S = 0.5
 """How long an ended process's output is waited for; a grandchild may hold the pipe open."""
 
@@ -40,28 +42,43 @@ class LineSplitter:
         return self.feed(b"\n")
 
 
-class _Output(asyncio.Protocol):
-    """Copies what the worker prints into the edge's log and keeps the last lines, which explain a crash."""
+class _Output:
+    """Copies what the worker prints into the edge's log and keeps the last lines, which explain a crash.
 
-    def __init__(self, name: str) -> None:
+    Reads the pipe itself: a transport could only be had with an `await`, during which a launch may be cancelled.
+    """
+
+    def __init__(self, name: str, pipe: FileIO) -> None:
         self.tail: deque[str] = deque(maxlen=_KEPT_LINES)
         self.ended = asyncio.Event()
         self._log = logging.getLogger(f"jarvis.worker.{name}")
         self._lines = LineSplitter()
+        self._pipe = pipe
+        os.set_blocking(pipe.fileno(), False)
+        asyncio.get_running_loop().add_reader(pipe, self._readable)
 
-    def data_received(self, data: bytes) -> None:
-        self._note(self._lines.feed(data))
+    def close(self) -> None:
+        """Read no more; happens by itself when nobody can write any more."""
+        if not self._pipe.closed:
+            asyncio.get_running_loop().remove_reader(self._pipe)
+            self._pipe.close()
+            self._note(self._lines.flush())
+            self.ended.set()
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - a broken pipe is an ended one
-        self._note(self._lines.flush())
-        self.ended.set()
+    def _readable(self) -> None:
+        data = self._pipe.read(_READ_BYTES)
+        if data:
+            self._note(self._lines.feed(data))
+        elif data is not None:
+            self.close()
 
     def _note(self, lines: Iterator[str]) -> None:
         for line in lines:
             self.tail.append(line)
             # The worker's own records begin with their level; whatever native code prints has none.
-            level = logging.getLevelNamesMapping().get(line.partition(":")[0], logging.INFO)
-            self._log.log(level, "%s", line)
+            word, _, rest = line.partition(":")
+            level = logging.getLevelNamesMapping().get(word)
+            self._log.log(level or logging.INFO, "%s", rest if level else line)
 
 
 class WorkerProcess:
@@ -83,11 +100,10 @@ class WorkerProcess:
         command = [python, "-X", "faulthandler", "-m", "backends.worker", str(descriptor), str(os.getpid())]
         with contextlib.ExitStack() as undo:
             read_end, write_end = os.pipe()
-            reader = undo.enter_context(os.fdopen(read_end, "rb", 0))
-            with os.fdopen(write_end, "wb", 0) as writer:
+            output = _Output(name, FileIO(read_end))
+            undo.callback(output.close)
+            with FileIO(write_end, "w") as writer:
                 process = await _execute(command, environment, writer.fileno(), descriptor)
-            output = _Output(name)
-            await asyncio.get_running_loop().connect_read_pipe(lambda: output, reader)
             undo.pop_all()
         return cls(process, output)
 
@@ -106,6 +122,7 @@ class WorkerProcess:
         self._signal(signal.SIGKILL)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._output.ended.wait(), _LAST_WORDS_S)
+        self._output.close()
 
     @property
     def exit_reason(self) -> str:

@@ -139,10 +139,10 @@ async def test_a_worker_that_gives_no_sign_of_life_is_killed() -> None:
 
 
 async def test_a_worker_that_answers_pings_is_left_alone() -> None:
-    limits = WorkerLimits(ping_s=0.02, hang_s=0.5)
+    limits = WorkerLimits(ping_s=0.02, hang_s=1.0)
     worker = await launch(stub_config(), python=sys.executable, environment={}, limits=limits)
     stream = await begun(worker, {"tokens": 9, "hang_at": 1})
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(1.2)
     await stream.aclose()
     assert await read(worker, "still here") == "still here"
     await worker.close()

@@ -22,7 +22,7 @@ import asyncio, socket, sys
 from backends.worker.host import Host
 
 async def main():
-    await Host(edge_silence_s=0.3, tick_s=0.1).serve(socket.socket(fileno=int(sys.argv[1])))
+    await Host(edge_silence_s=float(sys.argv[2]), tick_s=0.1).serve(socket.socket(fileno=int(sys.argv[1])))
 
 asyncio.run(main())
 """
@@ -52,17 +52,19 @@ class Edge:
 
 
 @asynccontextmanager
-async def hosted(*, ready: bool = True, **config: Any) -> AsyncIterator[tuple[Edge, asyncio.subprocess.Process]]:
+async def hosted(
+    *, ready: bool = True, silence_s: float = 60.0
+) -> AsyncIterator[tuple[Edge, asyncio.subprocess.Process]]:
     ours, theirs = socket.socketpair()
     with ours:
         with theirs:
-            command = [sys.executable, "-c", HOST, str(theirs.fileno())]
+            command = [sys.executable, "-c", HOST, str(theirs.fileno()), str(silence_s)]
             process = await asyncio.create_subprocess_exec(
                 *command, pass_fds=[theirs.fileno()], cwd=ROOT, start_new_session=True
             )
         edge = Edge(ours)
         if ready:
-            await edge.send(frames.Configure(stub_config(**config)))
+            await edge.send(frames.Configure(stub_config()))
             assert isinstance(await edge.receive(), frames.Ready)
         yield edge, process
     await asyncio.wait_for(process.wait(), 10)
@@ -109,7 +111,7 @@ async def test_a_ping_is_answered_before_the_model_is_loaded() -> None:
 
 
 async def test_an_edge_that_falls_silent_loses_its_requests_but_not_the_worker() -> None:
-    async with hosted() as (edge, _process):
+    async with hosted(silence_s=0.3) as (edge, _process):
         await edge.send(frames.Generate(1, ask({"tokens": 9, "hang_at": 1})))
         assert len(events_of(await edge.receive())) == 2
         failed = await edge.receive()
@@ -120,10 +122,10 @@ async def test_an_edge_that_falls_silent_loses_its_requests_but_not_the_worker()
 
 
 async def test_pings_keep_requests_alive() -> None:
-    async with hosted() as (edge, _process):
+    async with hosted(silence_s=1.0) as (edge, _process):
         await edge.send(frames.Generate(1, ask({"tokens": 9, "hang_at": 1})))
         assert len(events_of(await edge.receive())) == 2
-        for _ in range(10):
+        for _ in range(12):
             await asyncio.sleep(0.1)
             await edge.send(frames.Ping())
             assert await edge.receive() == frames.Pong()
