@@ -54,10 +54,9 @@ def check() -> int:
 
     variables = Variables.read()
     settings = Settings.from_variables(variables)
-    for name, value, origin in effective(settings, variables):
-        print(f"{name}={value}  [{origin}]")
-    found = list(problems(settings))
-    print("\n".join(["", *(f"error: {line}" for line in found)]) if found else "\nThe configuration can be used.")
+    listed = [f"{name}={value}  [{origin}]" for name, value, origin in effective(settings, variables)]
+    found = [f"error: {line}" for line in problems(settings)]
+    print("\n".join([*listed, "", *(found or ["The configuration can be used."])]))
     return BAD_CONFIGURATION if found else OK
 
 

@@ -47,8 +47,9 @@ def floor() -> Iterator[Server]:
 def _running(command: list[str], variables: dict[str, str]) -> Iterator[Server]:
     """The process's first line of output ends in its URL."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("JARVIS_")}
+    environ = kept | {"PYTHONPATH": str(ROOT)} | variables
     started = time.perf_counter()
-    with subprocess.Popen(command, env=kept | variables, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, env=environ, cwd="/", stdout=subprocess.PIPE, text=True) as process:  # no .env there
         try:
             assert process.stdout is not None
             url = process.stdout.readline().split()[-1]
