@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
-from starlette.applications import Starlette
+from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from app.api import chat, completions, health, models, tokens
+from app import __version__
+from app.api import chat, completions, health, models, openapi, tokens
 from app.errors import RequestError, handle, handle_unexpected
 from app.experts.catalog import Catalog
 from app.experts.pool import EnginePool
@@ -37,11 +39,20 @@ ROUTES = (
 )
 
 
-def create_app(settings: Settings, pool: Pool | None = None) -> Starlette:
+class Edge(FastAPI):
+    """FastAPI with routes that decode their own bodies, and so with a document of its own making."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document, made at the first call."""
+        self.openapi_schema = self.openapi_schema or openapi.document()
+        return self.openapi_schema
+
+
+def create_app(settings: Settings, pool: Pool | None = None) -> Edge:
     """The edge as an ASGI application. `pool` replaces the one that the settings describe."""
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         catalog = Catalog.from_settings(settings)
         engines = EnginePool.from_settings(settings, catalog) if pool is None else pool
         orchestrator = LiveMindOrchestrator(catalog, engines)
@@ -52,8 +63,13 @@ def create_app(settings: Settings, pool: Pool | None = None) -> Starlette:
         finally:
             await engines.close()
 
-    app = Starlette(
-        routes=ROUTES,
+    return Edge(
+        title="Jarvis LLM Proxy",
+        version=__version__,
+        docs_url=None,  # its page would load scripts from the network
+        redoc_url=None,
+        redirect_slashes=False,  # an unknown path is a 404 in the envelope, with or without a slash
+        routes=list(ROUTES),
         middleware=[
             Middleware(RequestId),
             Middleware(ApiKeys, keys=settings.server.api_keys),
@@ -67,5 +83,3 @@ def create_app(settings: Settings, pool: Pool | None = None) -> Starlette:
         },
         lifespan=lifespan,
     )
-    app.router.redirect_slashes = False  # an unknown path is a 404 in the envelope, with or without a slash
-    return app

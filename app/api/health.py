@@ -23,6 +23,7 @@ ENDPOINTS = (
     "GET /health",
     "GET /health/live",
     "GET /health/ready",
+    "GET /openapi.json",
 )
 
 

@@ -17,6 +17,7 @@ from backends.types import (
     FinishReason,
     GenerationRequest,
     Message,
+    Role,
     SamplingParams,
     StopParams,
     TextPart,
@@ -41,7 +42,7 @@ def greedy(prompt: str, **stopping: object) -> GenerationRequest:
 
 def chat(*texts: str, **changes: object) -> GenerationRequest:
     """A greedy chat request from alternating user and assistant texts."""
-    roles = ("user", "assistant")
+    roles: tuple[Role, Role] = ("user", "assistant")
     messages = tuple(Message(roles[i % 2], (TextPart(text),)) for i, text in enumerate(texts))
     base = GenerationRequest(
         id="test", messages=messages, sampling=SamplingParams(temperature=0.0), stopping=StopParams(max_tokens=48)
