@@ -5,10 +5,10 @@ Whatever generates comes through `LiveMindOrchestrator.stream`; a plain answer c
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -135,7 +135,7 @@ class LiveMindOrchestrator:
         async with self._pool.lease(expert_id) as engine:
             for request in job.requests:
                 check(request, engine.capabilities)
-            streams = [closable(engine.stream(request)) for request in job.requests]
+            streams = [engine.stream(request) for request in job.requests]
             started = False
             async with aclosing(interleave(streams)) as events:
                 async for number, event in events:
@@ -150,8 +150,3 @@ def renumbered(event: Event, offset: int) -> Event:
     if offset == 0 or isinstance(event, Accepted):
         return event
     return msgspec.structs.replace(event, index=event.index + offset)
-
-
-def closable(events: AsyncIterator[Event]) -> AsyncGenerator[Event]:
-    """The same iterator: by the contract of `Engine.stream` it has `aclose`."""
-    return cast("AsyncGenerator[Event]", events)

@@ -19,7 +19,7 @@ Errors, and who can do something about them::
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, ClassVar, Protocol
 
 from backends.types import Capabilities, Event, GenerationRequest, ModelInfo, TokenPiece
@@ -112,7 +112,7 @@ class Engine(Protocol):
         """What is known of the loaded model; constant once it is loaded."""
         ...
 
-    def stream(self, request: GenerationRequest) -> AsyncIterator[Event]:
+    def stream(self, request: GenerationRequest) -> AsyncGenerator[Event]:
         """Generate: one `Accepted`, then `Delta`s until every choice has its finish reason.
 
         Closing the iterator (`aclose`, or cancelling the task that reads it) aborts the generation within one token.

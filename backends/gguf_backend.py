@@ -6,7 +6,7 @@ process, between the frames and the engine.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 from backends.registry import create_engine
@@ -30,7 +30,7 @@ class GGUFClient:
     def info(self) -> ModelInfo:
         return self._engine.info
 
-    def stream(self, request: GenerationRequest) -> AsyncIterator[Event]:
+    def stream(self, request: GenerationRequest) -> AsyncGenerator[Event]:
         return self._engine.stream(request)
 
     async def embed(self, inputs: Sequence[Sequence[int] | str]) -> list[list[float]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from itertools import zip_longest
 from time import monotonic
 from typing import Any
@@ -116,7 +116,7 @@ class StubEngine:
             engine_version="1",
         )
 
-    async def stream(self, request: GenerationRequest) -> AsyncIterator[Event]:
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event]:
         began = monotonic()
         script, prompt = self._read(request)
         budget = self._budget(request, prompt)

@@ -107,7 +107,7 @@ class Constraint(Struct, frozen=True):
     value: str = ""
 
 
-class GenerationRequest(Struct, frozen=True, kw_only=True):
+class GenerationRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One request to generate. Exactly one of `messages`, `prompt` and `token_ids` is given.
 
     `logprobs` is the number of alternatives wanted per token (`None`: no log-probabilities at all). `cache_salt` and
@@ -175,7 +175,7 @@ class Usage(Struct, frozen=True):
     cached_tokens: int = 0
 
 
-class Delta(Struct, frozen=True, tag="delta"):
+class Delta(Struct, frozen=True, tag="delta", omit_defaults=True):
     """What one engine step added to one choice. `finish_reason` and `usage` come with the choice's last delta."""
 
     index: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -112,7 +112,7 @@ class LlamaCppEngine:
             engine_version=llama_cpp.__version__,
         )
 
-    async def stream(self, request: GenerationRequest) -> AsyncIterator[Event]:
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event]:
         """Generate; see `backends.base.Engine.stream`."""
         self._refuse_unsupported(request)
         job = self._job(request, await self._prompts.encode(request))

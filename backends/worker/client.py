@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from itertools import count
@@ -126,7 +126,7 @@ class WorkerEngine:
     def info(self) -> ModelInfo:
         return self._valid().info
 
-    async def stream(self, request: GenerationRequest) -> AsyncIterator[Event]:
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event]:
         number = next(self._numbers)
         self._send(frames.Generate(number, request))
         inbox = self._streams[number] = asyncio.Queue()

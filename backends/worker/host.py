@@ -6,10 +6,10 @@ import asyncio
 import logging
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -160,7 +160,7 @@ class Host:
 
     async def _generate(self, engine: Engine, stream: int, request: GenerationRequest) -> None:
         # Every engine's stream is an async generator; the protocol promises as much in words.
-        events = cast(AsyncGenerator[Event, None], engine.stream(request))
+        events = engine.stream(request)
         try:
             async with aclosing(events):
                 async for event in events:

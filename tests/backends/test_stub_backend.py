@@ -1,7 +1,6 @@
 import asyncio
 import json
-from collections.abc import AsyncGenerator
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -205,7 +204,7 @@ async def test_delays_are_kept() -> None:
 
 async def test_closing_a_stream_frees_its_place() -> None:
     engine = StubEngine(CONFIG)
-    stream = cast(AsyncGenerator[Event, None], engine.stream(ask({"tokens": 100})))
+    stream = engine.stream(ask({"tokens": 100}))
     await anext(stream)
     assert (await engine.stats())["running"] == 1
     await stream.aclose()

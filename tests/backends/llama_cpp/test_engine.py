@@ -207,7 +207,7 @@ async def test_closing_the_iterator_frees_the_sequence(engine: LlamaCppEngine) -
     async for event in stream:
         if isinstance(event, Delta):
             break
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
     await assert_idle(engine)
 
 
@@ -230,6 +230,6 @@ async def test_random_aborts_leave_nothing_behind_and_answers_right(engine: Llam
 async def test_a_long_prompt_is_evaluated_in_pieces_beside_a_stream(engine: LlamaCppEngine) -> None:
     long = QUESTIONS[7] * 4
     alone = (await complete(engine, chat(long))).text
-    streams = [complete(engine, chat(q, stopping=StopParams(max_tokens=80, ignore_eos=True))) for q in QUESTIONS[:3]]
-    answers = await asyncio.gather(*streams, complete(engine, chat(long)))
+    busy = [chat(question, stopping=StopParams(max_tokens=80, ignore_eos=True)) for question in QUESTIONS[:3]]
+    answers = await asyncio.gather(*(complete(engine, request) for request in [*busy, chat(long)]))
     assert answers[-1].text == alone

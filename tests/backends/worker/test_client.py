@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -29,7 +29,7 @@ async def read(worker: WorkerEngine, script: str | dict[str, Any]) -> str:
 
 async def begun(worker: WorkerEngine, script: dict[str, Any]) -> AsyncGenerator[Event, None]:
     """A stream of which two events have been read."""
-    stream = cast(AsyncGenerator[Event, None], worker.stream(ask(script)))
+    stream = worker.stream(ask(script))
     assert [type(await anext(stream)) for _ in range(2)] == [Accepted, Delta]
     return stream
 
