@@ -222,14 +222,17 @@ async def test_random_aborts_leave_nothing_behind_and_answers_right(engine: Llam
         await asyncio.gather(task, return_exceptions=True)
 
     for _ in range(5):
-        results = await asyncio.gather(complete(engine, chat(QUESTIONS[2])), *(abandoned() for _ in range(20)))
-        assert results[0].text == expected
+        leavers = [asyncio.ensure_future(abandoned()) for _ in range(20)]
+        assert (await complete(engine, chat(QUESTIONS[2]))).text == expected
+        await asyncio.gather(*leavers)
     await assert_idle(engine)
 
 
 async def test_a_long_prompt_is_evaluated_in_pieces_beside_a_stream(engine: LlamaCppEngine) -> None:
-    long = QUESTIONS[7] * 4
-    alone = (await complete(engine, chat(long))).text
+    long = chat(*["What is the capital of France?", "The capital of France is Paris."] * 24, "Who are you?")
+    alone = await complete(engine, long)
     busy = [chat(question, stopping=StopParams(max_tokens=80, ignore_eos=True)) for question in QUESTIONS[:3]]
-    answers = await asyncio.gather(*(complete(engine, request) for request in [*busy, chat(long)]))
-    assert answers[-1].text == alone
+    answers = await asyncio.gather(*(complete(engine, request) for request in [*busy, long]))
+    assert answers[-1].text == alone.text
+    assert alone.usage is not None
+    assert alone.usage.prompt_tokens > 512  # more than one batch
