@@ -17,10 +17,11 @@ from backends.llama_cpp import machine, native_log
 from backends.llama_cpp.context import Context, ContextOptions
 from backends.llama_cpp.job import Job
 from backends.llama_cpp.model import Model
-from backends.llama_cpp.plan import new_tokens_allowed
+from backends.llama_cpp.plan import CellBudget, new_tokens_allowed
 from backends.llama_cpp.prompts import Prompt, Prompts
 from backends.llama_cpp.sampling import resolve, sampling_defaults
 from backends.llama_cpp.scheduler import Parcel, Scheduler
+from backends.llama_cpp.warmup import warm_up
 from backends.types import Accepted, Capabilities, Delta, EngineConfig, Event, GenerationRequest, ModelInfo, TokenPiece
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,8 @@ class LlamaCppEngine:
         self._owned.push_async_callback(chat_format.close)
         self.info = self._describe(chat_format.name)
         self._prompts = Prompts(vocab, chat_format, self.info.context_window)
-        self._scheduler = Scheduler(self._context, vocab, sequences=config.n_parallel, deliver=deliver)
+        cells = CellBudget(self._context.cells, config.n_parallel)
+        self._scheduler = Scheduler(self._context, vocab, cells=cells, cost=self._cost, deliver=deliver)
         self._scheduler.start()
         self._owned.push_async_callback(asyncio.to_thread, self._scheduler.close)
 
@@ -82,6 +84,7 @@ class LlamaCppEngine:
         )
         self._context = Context(self._model, options)
         self._owned.callback(self._context.close)
+        self._cost = warm_up(self._context)
 
     def _size_cache(self) -> int:
         """KV cells for all requests together; sets the tokens of context that each may use."""

@@ -53,9 +53,8 @@ class StepCost:
         """Prompt tokens that the next step may take beside `decodes` running sequences, `n_batch` rows in all."""
         room = n_batch - decodes
         if not decodes:
-            if not self._alone_s:
-                return min(room, SMALLEST_PURE_CHUNK)
-            return max(min(room, SMALLEST_PURE_CHUNK), min(room, int(LONGEST_PREFILL_S / self._alone_s)))
+            wanted = LONGEST_PREFILL_S / self._alone_s if self._alone_s else SMALLEST_PURE_CHUNK
+            return min(room, max(SMALLEST_PURE_CHUNK, _power_of_two(wanted)))
         decode_s = self.decode_step(decodes)
         per_token = self._beside_s or self._alone_s or decode_s
         if not per_token:
@@ -105,6 +104,15 @@ def new_tokens_allowed(wanted: int | None, prompt: int, n: int, *, window: int, 
     """
     room = min(window - prompt, (cells - prompt) // n)
     return room if wanted is None else min(wanted, room)
+
+
+def _power_of_two(tokens: float) -> int:
+    """The largest power of two up to `tokens`.
+
+    Where a prompt is cut moves its logits by a rounding error. So chunk sizes come from a coarse scale that noise in
+    the measurements rarely crosses, and the same prompt alone is cut the same way each time.
+    """
+    return 1 << max(int(tokens).bit_length() - 1, 0)
 
 
 def _smooth(old: float | None, new: float) -> float:

@@ -36,14 +36,20 @@ class Scheduler:
     """Runs jobs on one context. `submit`, `abort` and `close` may be called from any thread."""
 
     def __init__(
-        self, context: Context, vocab: Vocabulary, *, sequences: int, deliver: Callable[[list[Parcel]], None]
+        self,
+        context: Context,
+        vocab: Vocabulary,
+        *,
+        cells: CellBudget,
+        cost: StepCost,
+        deliver: Callable[[list[Parcel]], None],
     ) -> None:
         """`deliver` gets each step's events at once, on the scheduler's thread."""
         self._context = context
         self._vocab = vocab
         self._deliver = deliver
-        self._cost = StepCost()
-        self._cells = CellBudget(context.cells, sequences)
+        self._cost = cost
+        self._cells = cells
         self._waiting: list[Job] = []
         self._running: list[Job] = []
         self._outbox: list[Parcel] = []

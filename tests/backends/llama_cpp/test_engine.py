@@ -40,7 +40,7 @@ async def assert_idle(engine: LlamaCppEngine) -> None:
 
 
 async def test_greedy_tokens_equal_those_of_llama_cpp_python(engine: LlamaCppEngine) -> None:
-    reference = llama_cpp.Llama(str(BUNDLED_MODEL), n_ctx=2048, n_threads=1, verbose=False)
+    reference = llama_cpp.Llama(str(BUNDLED_MODEL), n_ctx=2048, n_threads=1, flash_attn=True, verbose=False)
     for question in QUESTIONS:
         prompt = f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
         ids = reference.tokenize(prompt.encode(), add_bos=False, special=True)

@@ -33,7 +33,11 @@ def test_alone_a_fast_model_takes_whole_batches() -> None:
 
 
 def test_alone_a_slow_model_takes_what_fits_a_quarter_second() -> None:
-    assert measured((0, 64, 0.128)).prefill_allowance(0, 512) == 125
+    assert measured((0, 64, 0.128)).prefill_allowance(0, 512) == 64
+
+
+def test_alone_chunks_come_from_a_coarse_scale() -> None:
+    assert {measured((0, 100, 0.1 * noise)).prefill_allowance(0, 512) for noise in (0.6, 0.8, 0.9)} == {256}
 
 
 def test_alone_a_very_slow_model_still_takes_the_smallest_pure_chunk() -> None:
