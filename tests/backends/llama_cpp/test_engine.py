@@ -24,7 +24,7 @@ QUESTIONS = [
     "Write a Python function that adds two numbers.",
     "Is the sky blue? Answer yes or no.",
     "List three colours.",
-    "Tell me about " + "the sea and the mountains and " * 20 + "everything.",
+    "My name is Ana. What is my name?",
 ]
 
 
