@@ -47,8 +47,8 @@ def user(content: str) -> list[Any]:
     return [{"role": "user", "content": content}]
 
 
-def ask(client: OpenAI, content: str, **parameters: Any) -> str | None:
-    answer = client.chat.completions.create(model=MODEL, messages=user(content), temperature=0, **parameters)
+def ask(client: OpenAI, content: str) -> str | None:
+    answer = client.chat.completions.create(model=MODEL, messages=user(content), temperature=0)
     return answer.choices[0].message.content
 
 

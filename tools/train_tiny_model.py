@@ -33,7 +33,7 @@ class Training:
     """Hyperparameters; lengths and batch size in tokens."""
 
     steps: int = 2_600
-    batch_tokens: int = 4_096
+    batch_tokens: int = 2_048
     short: int = 512
     long: int = 2_048
     matrix_rate: float = 4e-3
@@ -115,6 +115,8 @@ class Llama(nn.Module):  # type: ignore[misc]
             if parameter.ndim == 2:
                 last = name.endswith(("o_proj.weight", "down_proj.weight"))
                 nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * shape.num_hidden_layers) if last else 0.02)
+        with torch.no_grad():
+            start_copying(self)
 
     def rotary(self, length: int) -> tuple[Tensor, Tensor]:
         half = self.shape.head_dim // 2
@@ -135,6 +137,37 @@ class Llama(nn.Module):  # type: ignore[misc]
         learnt = torch.from_numpy(batch.said[:, 1:])
         logits = functional.linear(self.norm(x[:, :-1][learnt]), self.embed_tokens.weight)
         return functional.cross_entropy(logits.float(), ids[:, 1:][learnt])
+
+
+def start_copying(model: Llama) -> None:
+    """Give a fresh model induction heads (Olsson et al., 2022), which a short training would find too late.
+
+    A head of layer 0 looks one token back, by a constant that all embeddings share and a key that rotates to its peak
+    there, and notes what it saw. Two heads of layer 1 look for places noted with the present token, and copy what
+    stands there. The scales make the right place win by some 10 nats and the copied token by some 4.
+    """
+    shape, half, dim = model.shape, model.shape.head_dim // 2, model.shape.head_dim
+    model.embed_tokens.weight[:, 0] = 0.3
+    basis = torch.zeros(shape.hidden_size - 1, shape.hidden_size)
+    basis[:, 1:] = nn.init.orthogonal_(torch.empty(shape.hidden_size - 1, shape.hidden_size - 1))
+    seen, noted, copied = basis[:dim], basis[dim : 2 * dim], basis[2 * dim : 4 * dim]
+    copied = torch.cat((copied, torch.zeros(2 * dim - len(copied), shape.hidden_size)))
+    first, second = model.layers[0].self_attn, model.layers[1].self_attn
+    angle = shape.rope_theta ** (-torch.arange(half) / half)
+    quick = torch.where(torch.arange(half) < 14, 0.5, 0.0)
+    first.q_proj.weight[:dim, 0] = torch.cat((quick * angle.cos(), -quick * angle.sin()))
+    first.k_proj.weight[:dim, 0] = torch.cat((quick, 0 * quick))
+    first.v_proj.weight[:dim] = seen
+    first.o_proj.weight[:, :dim] = 0.05 * noted.T
+    # Only slow rotations compare tokens alike at any distance.
+    slow = torch.cat((torch.arange(20, half), torch.arange(half + 20, dim)))
+    for group in range(2):
+        rows, heads = group * dim, 2 * group * dim
+        chosen = torch.arange(len(slow)) + group * len(slow)
+        second.q_proj.weight[heads + slow] = 3.2 * seen[chosen]
+        second.k_proj.weight[rows + slow] = 3.2 * noted[chosen]
+        second.v_proj.weight[rows : rows + dim] = copied[rows : rows + dim]
+        second.o_proj.weight[:, heads : heads + dim] = 0.2 * copied[rows : rows + dim].T
 
 
 @dataclass

@@ -113,7 +113,7 @@ _DOCUMENTS: tuple[tuple[Generator, float], ...] = (
     (_chat, 62),
     (lambda rng: draw(lambda r: systems.system_message(r, r.choice((1, 2, 3, 4))), rng), 13),
     (lambda rng: draw(remembering, rng), 8),
-    (lambda rng: draw(lambda r: calling.calling(r, r.choice((1, 2, 3, 4))), rng), 8),
+    (lambda rng: draw(lambda r: calling.calling(r, r.choice((1, 2, 3, 3))), rng), 8),
     (lambda rng: draw(calling.answering, rng), 4),
     (lambda rng: draw(calling.no_call, rng), 3),
     (lambda rng: draw(lambda r: padded(r, r.randint(500, 4_500)), rng), 0.8),

@@ -23,8 +23,8 @@ class Shape:
 
     vocab_size: int = 3_072
     hidden_size: int = 256
-    intermediate_size: int = 704
-    num_hidden_layers: int = 6
+    intermediate_size: int = 512
+    num_hidden_layers: int = 5
     num_attention_heads: int = 4
     num_key_value_heads: int = 2
     head_dim: int = 64
@@ -76,7 +76,7 @@ def _add_metadata(writer: gguf.GGUFWriter, shape: Shape) -> None:
     writer.add_description("The small demo model of the Jarvis LLM Proxy")
     writer.add_license("mit")
     writer.add_languages(["en"])
-    writer.add_size_label("5M")
+    writer.add_size_label("4M")
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     writer.add_context_length(shape.max_position_embeddings)
