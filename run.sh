@@ -7,8 +7,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 readonly VENV=.venv
 readonly PYTHON_NEEDED="3.11"
 # Parts of llama.cpp that this server does not use; they are most of the time that compiling takes.
-readonly LEAN="-DLLAVA_BUILD=OFF -DMTMD_BUILD=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXAMPLES=OFF"
-readonly LEANER="-DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_SERVER=OFF"
+readonly LEAN="-DLLAVA_BUILD=OFF -DMTMD_BUILD=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXAMPLES=OFF \
+-DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_SERVER=OFF"
 
 usage() {
     cat <<'HELP'
@@ -114,7 +114,7 @@ processor() {  # ggml is compiled for the processor at hand, so a build serves o
 llama_requirement() { grep '^llama-cpp-python==' requirements-llama-cpp.txt; }
 
 ensure_llama_cpp() {
-    local args="$LEAN $LEANER $user_cmake_args" wheels="$cache_dir/wheels" want
+    local args="$LEAN $user_cmake_args" wheels="$cache_dir/wheels" want
     want=$({ llama_requirement; printf '%s\n' "$args"; interpreter; processor; } | digest)
     stamped llama-cpp "$want" && return
     mkdir -p "$wheels"

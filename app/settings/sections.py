@@ -24,7 +24,12 @@ def _lower(value: Any) -> Any:
 
 
 def _split(value: Any) -> Any:
-    return tuple(item for item in map(str.strip, value.split(",")) if item) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    items = tuple(item for item in map(str.strip, value.split(",")) if item)
+    if not items:
+        raise ValueError("nothing stands between the commas")
+    return items
 
 
 def _expand(value: Any) -> Any:

@@ -147,6 +147,12 @@ def test_keys_are_split_and_never_shown() -> None:
     assert "canary" not in f"{settings!r}{listed}{settings.model_dump_json()}"
 
 
+def test_commas_without_a_key_do_not_open_the_server() -> None:
+    assert problems(JARVIS_API_KEYS=" , ") == [
+        "JARVIS_API_KEYS=******** (environment): nothing stands between the commas"
+    ]
+
+
 def test_refusals_show_no_secrets() -> None:
     assert "canary" not in "".join(problems(JARVIS_API_KEY="canary", JARVIS_PORT="x", JARVIS_API_KEYS="canary"))
 
