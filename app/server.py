@@ -31,7 +31,7 @@ class AddressError(Exception):
 
 
 def bind(server: ServerSettings) -> socket.socket:
-    """A socket bound to the configured address, not yet listening.
+    """A socket that listens on the configured address.
 
     Raises:
         AddressError: the port is taken, or the address is not this machine's or not allowed.
