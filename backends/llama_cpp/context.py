@@ -88,7 +88,11 @@ class Context:
     """A model's working memory. Belongs to one thread."""
 
     def __init__(self, model: Model, options: ContextOptions) -> None:
-        """Reserve the KV cache. Raises `ModelUnavailableError` with llama.cpp's reason if that fails."""
+        """Reserve the KV cache.
+
+        Raises:
+            ModelUnavailableError: llama.cpp cannot, with its reason, or the model is not one that continues texts.
+        """
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = -(-options.cells // _PADDING) * _PADDING
         params.n_batch = params.n_ubatch = options.n_batch
@@ -107,6 +111,12 @@ class Context:
         self.cells = options.cells
         self.batch = Batch(options.n_batch)
         self._memory = llama_cpp.llama_get_memory(self.handle)
+        if not self._memory or llama_cpp.llama_model_has_encoder(model.handle):
+            # Embedding models have no cache, and what they leave in place of logits means nothing.
+            self.close()
+            raise ModelUnavailableError(
+                f"a model of the architecture '{model.architecture}' does not continue texts, so it cannot be served"
+            )
 
     def decode(self) -> None:
         """Evaluate the batch: logits of its output rows are there afterwards.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -143,9 +143,14 @@ class LlamaCppEngine:
                 f"n is {request.n}, but this server generates at most {self._config.n_parallel} choices at once",
                 param="n",
             )
-        for token in request.sampling.logit_bias:
+        # llama.cpp takes these as indices into the logits and does not look at their range.
+        self._check_ids("logit_bias", request.sampling.logit_bias)
+        self._check_ids("stop_token_ids", request.stopping.stop_token_ids)
+
+    def _check_ids(self, param: str, ids: Iterable[int]) -> None:
+        for token in ids:
             if not 0 <= token < self._model.vocab.size:
-                raise InvalidRequestError(f"{token} is not a token id of this model", param="logit_bias")
+                raise InvalidRequestError(f"{token} is not a token id of this model", param=param)
 
     def _job(self, request: GenerationRequest, prompt: Prompt) -> Job:
         stopping = request.stopping

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 Parcel = tuple[Job, Event | EngineError | None]
 """Something for a job's reader: an event, the error that ended it, or `None` after its last event."""
 
+_CLOSED = "the engine was closed"
+
 
 class Scheduler:
     """Runs jobs on one context. `submit`, `abort` and `close` may be called from any thread."""
@@ -64,8 +66,13 @@ class Scheduler:
         self._thread.start()
 
     def submit(self, job: Job) -> None:
-        """Queue a job; its first event comes when its KV cells are reserved."""
-        self._post(lambda: self._enqueue(job))
+        """Queue a job; its first event comes when its KV cells are reserved.
+
+        Raises:
+            EngineClosedError: after `close`.
+        """
+        if not self._post(lambda: self._enqueue(job)):
+            raise EngineClosedError(_CLOSED)
 
     def abort(self, job: Job) -> None:
         """End a job before the next step; nothing more is delivered for it. Harmless for a job that has ended."""
@@ -89,10 +96,13 @@ class Scheduler:
             "tokens_generated": self._generated,
         }
 
-    def _post(self, letter: Callable[[], None]) -> None:
+    def _post(self, letter: Callable[[], None]) -> bool:
+        """Whether somebody will read the letter."""
         with self._wake:
-            self._mail.append(letter)
-            self._wake.notify()
+            if not self._closed:
+                self._mail.append(letter)
+                self._wake.notify()
+            return not self._closed
 
     def _main(self) -> None:
         try:
@@ -108,7 +118,7 @@ class Scheduler:
             self._admit()
             self._step()
             self._flush()
-        self._fail_all(EngineClosedError("the engine was closed"))
+        self._fail_all(EngineClosedError(_CLOSED))
         self._flush()
 
     def _read_mail(self) -> bool:
@@ -117,9 +127,10 @@ class Scheduler:
             while not (self._mail or self._running or self._waiting or self._closed):
                 self._wake.wait()
             mail, self._mail = self._mail, []
+            closed = self._closed  # under the lock: no mail comes after it
         for letter in mail:
             letter()
-        return not self._closed
+        return not closed
 
     def _enqueue(self, job: Job) -> None:
         self._submitted += 1

@@ -53,7 +53,8 @@ class Vocabulary:
     @cached_property
     def end_of_generation(self) -> frozenset[int]:
         """Ids after which a model has nothing more to say (EOS, EOT and their kin)."""
-        return frozenset(i for i in self.control_tokens.values() if llama_cpp.llama_vocab_is_eog(self._vocab, i))
+        # Of all tokens: not every file marks its EOS as a control token, and texts of control tokens may repeat.
+        return frozenset(i for i in range(self.size) if llama_cpp.llama_vocab_is_eog(self._vocab, i))
 
     @cached_property
     def control_tokens(self) -> Mapping[str, int]:

@@ -169,6 +169,16 @@ async def test_token_ids_that_the_model_does_not_have_are_refused(engine: LlamaC
         await complete(engine, msgspec.structs.replace(greedy(""), prompt=None, token_ids=ids))
 
 
+async def test_parameters_name_only_tokens_that_the_model_has(engine: LlamaCppEngine) -> None:
+    """An id out of range is an address out of range: with `min_tokens` it would be written to."""
+    for token in (engine.info.vocab_size, 2**31 - 1):
+        stopping = greedy("Hello", min_tokens=2, stop_token_ids=[token])
+        for request, param in ((stopping, "stop_token_ids"), (sampled(stopping, logit_bias={token: 1}), "logit_bias")):
+            with pytest.raises(InvalidRequestError, match=str(token)) as caught:
+                await complete(engine, request)
+            assert caught.value.param == param
+
+
 async def test_a_prompt_longer_than_the_window_names_both_numbers(engine: LlamaCppEngine) -> None:
     with pytest.raises(ContextLengthError, match=rf"\d+ tokens.*{engine.info.context_window}"):
         await complete(engine, greedy("one two three " * 1000))

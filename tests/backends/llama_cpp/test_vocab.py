@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
+import gguf
 import llama_cpp
 import pytest
 from hypothesis import given
@@ -17,13 +19,17 @@ EXPECTED_ENCODINGS = ("gpt-2", "llama-bpe", "llama-spm", "phi-3", "qwen2", "deep
 ROUND_TRIPS = ("gpt-2", "llama-bpe", "qwen2")
 
 
-@cache
-def vocabulary(name: str) -> Vocabulary:
+def load(path: Path) -> Vocabulary:
     params = llama_cpp.llama_model_default_params()
     params.vocab_only = True
-    model = llama_cpp.llama_model_load_from_file(str(vocabulary_file(name)).encode(), params)
+    model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
     assert model
     return Vocabulary(model)
+
+
+@cache
+def vocabulary(name: str) -> Vocabulary:
+    return load(vocabulary_file(name))
 
 
 @pytest.mark.parametrize("name", EXPECTED_ENCODINGS)
@@ -50,6 +56,22 @@ def test_a_long_run_of_one_character_is_tokenised_unharmed(name: str, letter: st
     vocab = vocabulary(name)
     text = letter * 100_000
     assert vocab.decode(vocab.encode(text, special=False)).decode() == text
+
+
+def test_the_end_token_ends_an_answer_also_where_it_is_not_marked_as_control(tmp_path: Path) -> None:
+    writer = gguf.GGUFWriter(tmp_path / "vocab.gguf", "llama")
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list([*"abc", "the end"])
+    writer.add_token_types([gguf.TokenType.NORMAL] * 4)
+    writer.add_token_merges(["a b"])
+    writer.add_eos_token_id(3)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    vocab = load(tmp_path / "vocab.gguf")
+    assert "the end" not in vocab.control_tokens
+    assert vocab.end_of_generation == {3}
 
 
 def test_control_strings_stay_text_unless_special_is_on() -> None:
