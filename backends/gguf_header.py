@@ -53,13 +53,15 @@ def check_gguf(path: str) -> GGUFHeader:
     """Read the header of a model file.
 
     Raises:
-        ModelUnavailableError: names the file and what is wrong with it: missing, a directory, unreadable, empty, not
-            GGUF, cut short, or inconsistent.
+        ModelUnavailableError: names the file and what is wrong with it: missing, a directory, unreadable, empty, no
+            regular file, not GGUF, cut short, or inconsistent.
     """
     file = Path(path)
     try:
         if file.is_dir():
             raise ModelUnavailableError(f"{file} is a directory, not a GGUF file")
+        if file.exists() and not file.is_file():  # opening a pipe would wait for its other end
+            raise ModelUnavailableError(f"{file} is not a regular file")
         with file.open("rb") as stream:
             if not os.fstat(stream.fileno()).st_size:
                 raise ModelUnavailableError(f"{file} is empty")

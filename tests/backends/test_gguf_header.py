@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
@@ -41,6 +42,12 @@ def refusal(path: Path) -> str:
         check_gguf(str(path))
     assert str(path) in caught.value.message
     return caught.value.message
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert "not a regular file" in refusal(pipe)
 
 
 def test_a_sound_file_is_described(model: Path) -> None:
