@@ -66,6 +66,7 @@ class Supervisor:
         self._retry_at: float | None = None
         self._crashes: deque[float] = deque(maxlen=_KEPT_CRASHES)
         self._life: asyncio.Task[None] | None = None
+        self._closed = False
 
     def start(self) -> None:
         """Begin to load."""
@@ -97,12 +98,14 @@ class Supervisor:
         return self._engine
 
     async def close(self) -> None:
-        """End the engine and the waiting."""
-        life, self._life, self._engine = self._life, None, None
-        self._become("failed", "the server is shutting down")
-        if life is not None:
-            life.cancel()
-            await asyncio.wait([life])
+        """End the engine and the waiting; every caller returns when the engine is gone."""
+        if not self._closed:
+            self._closed, self._engine = True, None
+            self._become("failed", "the server is shutting down")
+            if self._life is not None:
+                self._life.cancel()  # once: a second time would interrupt the end of the engine
+        if self._life is not None:
+            await asyncio.wait([self._life])
 
     async def _live(self) -> None:
         while True:
@@ -168,7 +171,7 @@ class Supervisor:
     def _notice_new_file(self) -> None:
         """Load again when the file of a failed expert has changed, so that whoever mends it need not restart."""
         now = monotonic()
-        if self._status.state != "failed" or self._life is None or now < self._next_look:
+        if self._status.state != "failed" or self._closed or now < self._next_look:
             return
         self._next_look = now + LOOK_S
         if file_signature(self._expert.config.model) != self._file:
@@ -178,7 +181,7 @@ class Supervisor:
     def _refusal(self) -> EngineError:
         """Why there is no engine, as an error of its own for every request."""
         name, reason, now = self._expert.id, self._status.reason, monotonic()
-        if self._life is None:
+        if self._closed:
             return EngineClosedError("the server is shutting down")
         if self._status.state != "failed":
             wait_s = load_retry_after(now - self._load_began, self._status.progress)

@@ -14,7 +14,9 @@ def expert(name: str = "m", model: str = "/nonexistent") -> Expert:
 
 
 class MortalEngine(StubEngine):
-    """A stub that crashes when told to."""
+    """A stub that crashes when told to, and takes its time to close."""
+
+    farewell_s = 0.0
 
     def __init__(self, config: EngineConfig) -> None:
         super().__init__(config)
@@ -32,6 +34,7 @@ class MortalEngine(StubEngine):
         return await asyncio.shield(self._end)
 
     async def close(self) -> None:
+        await asyncio.sleep(self.farewell_s)
         self.closed = True
         if not self._end.done():
             self._end.set_result(EngineClosedError("closed"))

@@ -171,6 +171,18 @@ async def test_closing_ends_engines_loads_and_waiting_requests() -> None:
     assert (launches.engines[0].closed, launches.cancelled) == (True, 1)
 
 
+async def test_whoever_closes_second_waits_for_the_end_too() -> None:
+    launches = Launches()
+    async with pool_of(launches) as pool:
+        await answer(pool)
+        launches.engines[0].farewell_s = 0.05
+        first = asyncio.ensure_future(pool.close())
+        await asyncio.sleep(0)
+        await pool.close()
+        assert launches.engines[0].closed
+        await first
+
+
 async def test_a_defect_in_a_launcher_does_not_look_like_loading(caplog: pytest.LogCaptureFixture) -> None:
     async def defective(*_: object) -> base.SupervisedEngine:
         raise ZeroDivisionError
