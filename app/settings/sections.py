@@ -195,7 +195,12 @@ class LlamaSettings(Section):
     """How llama.cpp uses the machine."""
 
     n_threads: int | None = variable(
-        "JARVIS_N_THREADS", None, "Threads that compute.", unset="the physical cores", ge=1, le=1024
+        "JARVIS_N_THREADS",
+        None,
+        "Threads that compute.",
+        unset="the physical cores, fewer for very small models",
+        ge=1,
+        le=1024,
     )
     n_batch: int = variable("JARVIS_N_BATCH", 512, "Most tokens in one decode step.", ge=1, le=65_536)
     n_parallel: int = variable("JARVIS_N_PARALLEL", 8, "Sequences that generate at once.", ge=1, le=256)
