@@ -5,18 +5,18 @@ Whatever generates comes through `LiveMindOrchestrator.stream`; a plain answer c
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 
 from app.experts.catalog import Catalog
 from app.experts.supervisor import ExpertStatus
 from app.interleave import interleave
-from backends.base import Engine, EngineCrashedError, UnsupportedError
-from backends.types import Accepted, Capabilities, Event, GenerationRequest, ModelInfo, TokenPiece
+from backends.base import Engine, EngineCrashedError
+from backends.types import Accepted, Event, GenerationRequest, ModelInfo, TokenPiece
 
 
 class Pool(Protocol):
@@ -66,31 +66,6 @@ class Started(msgspec.Struct, frozen=True):
 Item = Started | Event
 
 
-class Need(NamedTuple):
-    """A feature: the parameter that asks for it, how to see that a request uses it, and that an engine has it."""
-
-    param: str
-    used: Callable[[GenerationRequest], bool]
-    offered: Callable[[Capabilities], bool]
-
-
-NEEDS = (
-    Need("messages", lambda request: request.messages is not None, lambda can: can.chat),
-    Need("max_tokens", lambda request: request.stopping.max_tokens == 0, lambda can: can.prefill_only),
-    Need("logprobs", lambda request: request.logprobs is not None, lambda can: can.logprobs),
-    Need("logprobs", lambda request: request.prompt_logprobs is not None, lambda can: can.logprobs),
-    Need("response_format", lambda request: request.constraint is not None, lambda can: can.constraints),
-    Need("adapter", lambda request: request.adapter is not None, lambda can: can.adapters),
-)
-
-
-def check(request: GenerationRequest, capabilities: Capabilities) -> None:
-    """Raise `UnsupportedError` for the first feature that the request uses and the engine does not declare."""
-    for need in NEEDS:
-        if need.used(request) and not need.offered(capabilities):
-            raise UnsupportedError(f"This model does not support `{need.param}` as given", param=need.param)
-
-
 class LiveMindOrchestrator:
     """Leads each request to an engine and its events back."""
 
@@ -133,8 +108,6 @@ class LiveMindOrchestrator:
 
     async def _attempt(self, expert_id: str, job: Job) -> AsyncGenerator[Item]:
         async with self._pool.lease(expert_id) as engine:
-            for request in job.requests:
-                check(request, engine.capabilities)
             streams = [engine.stream(request) for request in job.requests]
             started = False
             async with aclosing(interleave(streams)) as events:

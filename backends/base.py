@@ -136,7 +136,11 @@ class Engine(Protocol):
         ...
 
     async def stats(self) -> dict[str, Any]:
-        """Counters and gauges of this moment: running and waiting requests, KV cells in use, tokens so far."""
+        """Gauges and counters of this moment.
+
+        Every engine has `running` and `waiting` (requests), `kv_cells` and `kv_cells_reserved`,
+        `prompt_tokens_evaluated` and `tokens_generated` (since the start); further names are its own.
+        """
         ...
 
     async def close(self) -> None:

@@ -29,6 +29,7 @@ from backends.base import (
     UnsupportedError,
     error_classes,
 )
+from backends.features import refuse_undeclared
 from backends.stub_script import (
     VOCAB_SIZE,
     Choice,
@@ -145,12 +146,7 @@ class StubEngine:
         """The script and the tokens of the prompt, if the request asks for nothing that the stub lacks."""
         if self._closed.is_set():
             raise EngineClosedError("the engine is closed")
-        if request.constraint is not None:
-            raise UnsupportedError("the stub engine enforces no response format", param="response_format")
-        if request.logprobs is not None or request.prompt_logprobs is not None:
-            raise UnsupportedError("the stub engine has no log-probabilities", param="logprobs")
-        if request.adapter is not None:
-            raise UnsupportedError("the stub engine has no adapters", param="adapter")
+        refuse_undeclared(request, self.capabilities)
         script = read_script(script_text(request))
         if script.error is not None and script.error not in error_classes():
             raise InvalidRequestError(f"error must be one of {', '.join(error_classes())}")
@@ -196,10 +192,10 @@ class StubEngine:
         return {
             "running": self._running,
             "waiting": 0,
-            "kv_cells_used": 0,
             "kv_cells": self.info.kv_cells,
-            "prompt_tokens_total": self._prompt_tokens,
-            "generated_tokens_total": self._generated_tokens,
+            "kv_cells_reserved": 0,
+            "prompt_tokens_evaluated": self._prompt_tokens,
+            "tokens_generated": self._generated_tokens,
         }
 
     async def close(self) -> None:

@@ -12,6 +12,7 @@ import llama_cpp
 
 from backends.base import ContextLengthError, EngineError, InvalidRequestError, UnsupportedError
 from backends.chat_formats import choose_format
+from backends.features import refuse_undeclared
 from backends.gguf_header import check_gguf
 from backends.llama_cpp import machine, native_log
 from backends.llama_cpp.context import Context, ContextOptions
@@ -117,7 +118,7 @@ class LlamaCppEngine:
 
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event]:
         """Generate; see `backends.base.Engine.stream`."""
-        self._refuse_unsupported(request)
+        self._check(request)
         job = self._job(request, await self._prompts.encode(request))
         self._scheduler.submit(job)
         try:
@@ -129,15 +130,8 @@ class LlamaCppEngine:
         finally:
             self._scheduler.abort(job)
 
-    def _refuse_unsupported(self, request: GenerationRequest) -> None:
-        asked = {
-            "logprobs": request.logprobs is not None or request.prompt_logprobs is not None,
-            "response_format": request.constraint is not None,
-            "model": request.adapter is not None,
-        }
-        for param, given in asked.items():
-            if given:
-                raise UnsupportedError(f"the llama.cpp engine does not support this use of {param!r} yet", param=param)
+    def _check(self, request: GenerationRequest) -> None:
+        refuse_undeclared(request, self.capabilities)
         if request.n > self._config.n_parallel:
             raise InvalidRequestError(
                 f"n is {request.n}, but this server generates at most {self._config.n_parallel} choices at once",

@@ -39,7 +39,6 @@ INFO = ModelInfo(
     engine="stub",
     engine_version="1",
 )
-CAN_PREFILL = Capabilities(prefill_only=True)
 READY = (ExpertStatus("double", "ready"),)
 
 
@@ -52,9 +51,10 @@ def says(*texts: str, index: int = 0, finish: FinishReason = "stop", prompt: int
 class ScriptedEngine:
     """Plays one script per request, the last one for all that follow. `running` counts open streams."""
 
-    def __init__(self, *scripts: Sequence[Step], capabilities: Capabilities = CAN_PREFILL) -> None:
-        self.capabilities = capabilities
-        self.info = INFO
+    capabilities = Capabilities()
+    info = INFO
+
+    def __init__(self, *scripts: Sequence[Step]) -> None:
         self.requests: list[GenerationRequest] = []
         self.running = 0
         self._scripts: Iterator[Sequence[Step]] = iter(scripts)

@@ -11,7 +11,7 @@ from app.errors import UnknownModelError
 from app.experts.catalog import Catalog
 from app.orchestrator import Item, Job, LiveMindOrchestrator, Started
 from backends.base import CapacityError, EngineCrashedError, EngineError, UnsupportedError
-from backends.types import Accepted, Capabilities, Constraint, Delta, GenerationRequest, StopParams
+from backends.types import Accepted, Delta, GenerationRequest
 from tests.app.doubles import INFO, OnePool, ScriptedEngine, says
 from tests.app.serving import SETTINGS
 
@@ -92,30 +92,3 @@ async def test_choices_of_several_prompts_are_numbered_through() -> None:
     texts = {item.index: item.text for item in items if isinstance(item, Delta) and item.text}
     assert texts == {0: "a", 1: "b", 2: "c", 3: "d"}
     assert sum(isinstance(item, Started) for item in items) == 1
-
-
-@pytest.mark.parametrize(
-    ("wanted", "param"),
-    [
-        (request(stopping=StopParams(max_tokens=0)), "max_tokens"),
-        (request(logprobs=0), "logprobs"),
-        (request(prompt_logprobs=1), "logprobs"),
-        (request(constraint=Constraint("json_object")), "response_format"),
-        (request(adapter="x"), "adapter"),
-        (GenerationRequest(id="r", messages=()), "messages"),
-    ],
-)
-async def test_what_the_engine_does_not_declare_is_refused_before_it_is_asked(
-    wanted: GenerationRequest, param: str
-) -> None:
-    engine = ScriptedEngine(says("a"), capabilities=Capabilities(chat=False))
-    with pytest.raises(UnsupportedError) as refused:
-        await run(OnePool(engine), wanted)
-    assert refused.value.param == param
-    assert engine.requests == []
-
-
-async def test_what_the_engine_declares_is_passed_on() -> None:
-    engine = ScriptedEngine(says("a"), capabilities=Capabilities(logprobs=True))
-    await run(OnePool(engine), request(logprobs=2))
-    assert engine.requests[0].logprobs == 2

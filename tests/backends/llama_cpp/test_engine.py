@@ -13,6 +13,7 @@ from backends.base import ContextLengthError, InvalidRequestError, UnsupportedEr
 from backends.llama_cpp.engine import LlamaCppEngine
 from backends.types import Accepted, Constraint, Delta, GenerationRequest, SamplingParams, StopParams
 from tests.backends.llama_cpp.conftest import BUNDLED_MODEL, chat, collect, complete, greedy
+from tests.backends.test_gguf_backend import COMMON_STATS
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -36,6 +37,7 @@ async def assert_idle(engine: LlamaCppEngine) -> None:
     """Nothing runs or waits, and no cell is reserved, once aborts have had a step to take effect."""
     await complete(engine, greedy("x", max_tokens=1))
     stats = await engine.stats()
+    assert stats.keys() >= COMMON_STATS
     assert (stats["running"], stats["waiting"], stats["kv_cells_reserved"]) == (0, 0, 0)
 
 

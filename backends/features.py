@@ -1,0 +1,37 @@
+"""What not every engine has: the one list of it, and the refusal of what an engine has not declared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from backends.base import UnsupportedError
+from backends.types import Capabilities, GenerationRequest
+
+
+class Feature(NamedTuple):
+    """The parameter that asks for a feature, how to see that a request uses it, and that an engine has it."""
+
+    param: str
+    used: Callable[[GenerationRequest], bool]
+    declared: Callable[[Capabilities], bool]
+
+
+FEATURES = (
+    Feature("messages", lambda request: request.messages is not None, lambda can: can.chat),
+    Feature("max_tokens", lambda request: request.stopping.max_tokens == 0, lambda can: can.prefill_only),
+    Feature("logprobs", lambda request: request.logprobs is not None, lambda can: can.logprobs),
+    Feature("logprobs", lambda request: request.prompt_logprobs is not None, lambda can: can.logprobs),
+    Feature("response_format", lambda request: request.constraint is not None, lambda can: can.constraints),
+    Feature("model", lambda request: request.adapter is not None, lambda can: can.adapters),
+)
+
+
+def refuse_undeclared(request: GenerationRequest, capabilities: Capabilities) -> None:
+    """Raise `UnsupportedError` for the first feature that the request uses and the engine does not declare.
+
+    Every engine begins its `stream` with this, so that nothing is dropped in silence wherever the engine runs.
+    """
+    for feature in FEATURES:
+        if feature.used(request) and not feature.declared(capabilities):
+            raise UnsupportedError(f"this model does not support '{feature.param}' as given", param=feature.param)

@@ -1,0 +1,36 @@
+"""What an engine does not declare is refused, what it declares is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from backends.base import UnsupportedError
+from backends.features import refuse_undeclared
+from backends.types import Capabilities, Constraint, GenerationRequest, StopParams
+
+NOTHING = Capabilities(chat=False)
+EVERYTHING = Capabilities(constraints=True, logprobs=True, adapters=True, prefill_only=True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"stopping": StopParams(max_tokens=0)}, "max_tokens"),
+        ({"logprobs": 0}, "logprobs"),
+        ({"prompt_logprobs": 1}, "logprobs"),
+        ({"constraint": Constraint("json_object")}, "response_format"),
+        ({"adapter": "x"}, "model"),
+        ({"messages": ()}, "messages"),
+    ],
+)
+def test_a_feature_needs_its_declaration(fields: dict[str, Any], param: str) -> None:
+    plain = GenerationRequest(id="r")
+    wanted = msgspec.structs.replace(plain, **fields)
+    refuse_undeclared(plain, NOTHING)
+    refuse_undeclared(wanted, EVERYTHING)
+    with pytest.raises(UnsupportedError, match=param) as refused:
+        refuse_undeclared(wanted, NOTHING)
+    assert refused.value.param == param
