@@ -7,7 +7,7 @@ from backends.gguf_backend import GGUFClient
 from backends.registry import CREATORS
 from backends.types import Accepted, EngineConfig, EngineName, GenerationRequest
 
-COMMON_STATS = set("running waiting kv_cells kv_cells_reserved prompt_tokens_evaluated tokens_generated".split())
+COMMON_STATS = {"running", "waiting", "kv_cells", "kv_cells_reserved", "prompt_tokens_evaluated", "tokens_generated"}
 
 
 def config(engine: EngineName) -> EngineConfig:
