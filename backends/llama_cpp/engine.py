@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -62,7 +63,9 @@ class LlamaCppEngine:
         )
         self._owned.push_async_callback(chat_format.close)
         self.info = self._describe(chat_format.name)
-        self._prompts = Prompts(vocab, chat_format, self.info.context_window)
+        # Its end waits for its threads, so nothing reads a vocabulary that is freed.
+        self._tokenising = self._owned.enter_context(ThreadPoolExecutor(2, "tokenise"))
+        self._prompts = Prompts(vocab, chat_format, self.info.context_window, self._tokenising)
         cells = CellBudget(self._context.cells, config.n_parallel)
         self._scheduler = Scheduler(self._context, vocab, cells=cells, cost=self._cost, deliver=deliver)
         self._scheduler.start()
@@ -184,8 +187,12 @@ class LlamaCppEngine:
     async def tokenize(self, text: str, *, add_special: bool = False) -> list[TokenPiece]:
         """The tokens of a text; see `backends.base.Engine.tokenize`."""
         vocab = self._model.vocab
-        ids = vocab.encode_prompt(text, special=False) if add_special else vocab.encode(text, special=False)
-        return [TokenPiece(token, vocab.control_text(token)) for token in ids]
+
+        def pieces() -> list[TokenPiece]:
+            ids = vocab.encode_prompt(text, special=False) if add_special else vocab.encode(text, special=False)
+            return [TokenPiece(token, vocab.control_text(token)) for token in ids]
+
+        return await asyncio.get_running_loop().run_in_executor(self._tokenising, pieces)
 
     async def detokenize(self, token_ids: Sequence[int]) -> str:
         """The text of the tokens; see `backends.base.Engine.detokenize`."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 
 from backends.base import ContextLengthError, InvalidRequestError
 from backends.chat_formats import ChatFormat, PromptEncoder
@@ -19,13 +22,17 @@ class Prompt:
 
 
 class Prompts:
-    """Renders messages with the model's chat format and tokenises."""
+    """Renders messages with the model's chat format and tokenises, on a thread of `executor`.
 
-    def __init__(self, vocab: Vocabulary, chat_format: ChatFormat, window: int) -> None:
+    A prompt that fills a long window takes so many milliseconds that the other streams' events must not wait for it.
+    """
+
+    def __init__(self, vocab: Vocabulary, chat_format: ChatFormat, window: int, executor: Executor) -> None:
         self._vocab = vocab
         self._format = chat_format
         self._encoder = PromptEncoder(vocab)
         self._window = window
+        self._executor = executor
 
     async def encode(self, request: GenerationRequest) -> Prompt:
         """The request's prompt.
@@ -52,17 +59,21 @@ class Prompts:
         if request.token_ids is not None:
             return Prompt(self._checked(request.token_ids))
         text = request.prompt or ""
-        self._vocab.check_length(text, self._window)
+        self._vocab.check_length(text, self._window, param="prompt")
         # The client of a raw prompt writes the whole of it, control tokens included, as it would for llama-server.
-        return Prompt(self._vocab.encode_prompt(text, special=True))
+        encode = partial(self._vocab.encode_prompt, text, special=True)
+        return Prompt(await asyncio.get_running_loop().run_in_executor(self._executor, encode))
 
     async def _chat(self, request: GenerationRequest) -> Prompt:
         messages = request.messages or ()
         for message in messages:
-            # Before the template and the tokeniser spend time on a text that can never fit.
-            self._vocab.check_length(message.text, self._window)
+            # Before the template spends time on a text that can never fit.
+            self._vocab.check_length(message.text, self._window, param="messages")
         segments = await self._format.render(messages, request.template, request.tools)
-        return Prompt(self._encoder.encode(segments), self._format.stop)
+        whole = "".join(segment.text for segment in segments)
+        self._vocab.check_length(whole, self._window, param="messages")
+        encode = partial(self._encoder.encode, segments)
+        return Prompt(await asyncio.get_running_loop().run_in_executor(self._executor, encode), self._format.stop)
 
     def _checked(self, ids: tuple[int, ...]) -> list[int]:
         for position, token in enumerate(ids):

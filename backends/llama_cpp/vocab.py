@@ -84,12 +84,12 @@ class Vocabulary:
             ids.append(self.eos)
         return ids
 
-    def check_length(self, text: str, limit: int) -> None:
-        """Refuse a text that is longer than `limit` of the longest tokens, before any native code sees it."""
+    def check_length(self, text: str, limit: int, *, param: str) -> None:
+        """Refuse a text of `param` that is longer than `limit` of the longest tokens, before native code sees it."""
         if len(text) > limit and len(text.encode()) > limit * self.longest_token:
             raise ContextLengthError(
                 f"the prompt has {len(text)} characters, more than the {limit} tokens of the context window can hold",
-                param="prompt",
+                param=param,
             )
 
     def piece(self, token: int) -> bytes:
@@ -104,20 +104,24 @@ class Vocabulary:
         return self._piece(token, special=True)
 
     def decode(self, tokens: Sequence[int], *, special: bool = False) -> bytes:
-        """The bytes of a whole sequence; llama.cpp drops the leading space that some vocabularies put before a text."""
+        """The bytes of a whole sequence, without the space that some vocabularies put before a text.
+
+        llama.cpp's own function is not used: for some vocabularies it also drops the spaces before punctuation.
+        """
         for token in tokens:
             if not 0 <= token < self.size:
                 raise InvalidRequestError(
                     f"{token} is not a token id of this model (0 to {self.size - 1})", param="tokens"
                 )
-        ids = (llama_cpp.llama_token * len(tokens))(*tokens)
-        room = 16 * len(tokens) + 64
-        while True:
-            buffer = ctypes.create_string_buffer(room)
-            n = llama_cpp.llama_detokenize(self._vocab, ids, len(tokens), buffer, room, False, special)
-            if n >= 0:
-                return buffer.raw[:n]
-            room = -n
+        text = self.control_text if special else self.piece
+        pieces = [text(token) for token in tokens]
+        if pieces and self._adds_space:
+            pieces[0] = pieces[0].removeprefix(b" ")
+        return b"".join(pieces)
+
+    @cached_property
+    def _adds_space(self) -> bool:
+        return any(self.piece(token).startswith(b" ") for token in self.encode("a", special=False)[:1])
 
     def _tokens_with(self, attributes: int) -> dict[str, int]:
         attr, text = llama_cpp.llama_vocab_get_attr, llama_cpp.llama_vocab_get_text

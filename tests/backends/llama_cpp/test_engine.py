@@ -214,6 +214,20 @@ async def test_text_survives_tokenising_and_back(engine: LlamaCppEngine) -> None
     assert await engine.detokenize([piece.id for piece in pieces]) == text
 
 
+async def test_others_are_served_while_a_long_text_is_tokenised(engine: LlamaCppEngine) -> None:
+    long = asyncio.ensure_future(engine.tokenize("many words " * 100_000))
+    assert (await complete(engine, greedy("Hello", max_tokens=1))).finish_reason
+    assert not long.done()
+    assert len(await long) > 100_000
+
+
+async def test_conversations_that_cannot_fit_are_refused_before_they_are_tokenised(engine: LlamaCppEngine) -> None:
+    texts = ["x" * engine.info.context_window] * 1001
+    with pytest.raises(ContextLengthError, match="characters") as caught:
+        await complete(engine, chat(*texts))
+    assert caught.value.param == "messages"
+
+
 async def test_closing_the_iterator_frees_the_sequence(engine: LlamaCppEngine) -> None:
     stream = engine.stream(greedy("Hello", max_tokens=2000, ignore_eos=True))
     async for event in stream:

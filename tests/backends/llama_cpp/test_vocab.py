@@ -8,7 +8,7 @@ from pathlib import Path
 import gguf
 import llama_cpp
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from backends.base import ContextLengthError, InvalidRequestError
@@ -17,6 +17,7 @@ from tests.sdist import models, vocabulary_file
 
 EXPECTED_ENCODINGS = ("gpt-2", "llama-bpe", "llama-spm", "phi-3", "qwen2", "deepseek-llm", "starcoder", "command-r")
 ROUND_TRIPS = ("gpt-2", "llama-bpe", "qwen2")
+SPACED = "Well , it 's ' so ' ! Is it n't ? Yes ."
 
 
 def load(path: Path) -> Vocabulary:
@@ -43,11 +44,19 @@ def test_ids_are_those_of_the_model_s_own_tokenizer(name: str) -> None:
 
 @pytest.mark.parametrize("name", ROUND_TRIPS)
 @given(text=st.text(max_size=60))
+@example(text=SPACED)
 def test_byte_level_vocabularies_give_every_text_back(name: str, text: str) -> None:
     vocab = vocabulary(name)
     ids = vocab.encode(text, special=False)
     assert vocab.decode(ids).decode() == text
     assert b"".join(vocab.piece(token) for token in ids).decode() == text
+
+
+@pytest.mark.parametrize("name", ["llama-spm", "phi-3"])
+@pytest.mark.parametrize("text", [SPACED, " a", "a", "  ", ""])
+def test_the_space_that_a_vocabulary_adds_is_not_in_the_text(name: str, text: str) -> None:
+    vocab = vocabulary(name)
+    assert vocab.decode(vocab.encode(text, special=False)).decode() == text
 
 
 @pytest.mark.parametrize("name", ["gpt-2", "llama-bpe", "qwen2", "llama-spm"])
@@ -96,9 +105,9 @@ def test_no_text_of_a_token_is_longer_than_the_longest() -> None:
 
 def test_a_text_that_cannot_fit_is_refused_without_being_tokenised() -> None:
     vocab = vocabulary("gpt-2")
-    vocab.check_length("a" * 10 * vocab.longest_token, 10)
+    vocab.check_length("a" * 10 * vocab.longest_token, 10, param="prompt")
     with pytest.raises(ContextLengthError, match="10 tokens"):
-        vocab.check_length("a" * (10 * vocab.longest_token + 1), 10)
+        vocab.check_length("a" * (10 * vocab.longest_token + 1), 10, param="messages")
 
 
 @pytest.mark.parametrize("token", [-1, 50257])
