@@ -1,7 +1,7 @@
 """A request's sampling parameters as a llama.cpp sampler chain.
 
 Order, the same as vLLM's so that both engines mean the same by a request: logit bias, penalties, temperature, min-p,
-top-k, typical-p, top-p, then the draw. Temperature 0 is the arg-max after bias and penalties.
+top-k, typical-p, top-p, then the draw. Temperature 0 (or next to it) is the arg-max after bias and penalties.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from backends.llama_cpp.vocab import Vocabulary
 from backends.types import SamplingParams
 
 _RANDOM_SEED = 0xFFFFFFFF  # llama.cpp's LLAMA_DEFAULT_SEED: draw a seed from the clock
+_COLDEST = 1e-5  # dividing by less overflows; vLLM, too, takes the arg-max below it
 _LOOK_BACK = 32_768  # tokens that a penalty remembers; llama.cpp reserves them up front, 4 bytes each
 _MODEL_KEYS = {
     "general.sampling.temp": ("temperature", float),
@@ -98,7 +99,7 @@ class Sampler:
 
 
 def _draw(params: SamplingParams, choice: int) -> Iterable[Any]:
-    if not params.temperature:
+    if params.temperature is None or params.temperature < _COLDEST:
         yield llama_cpp.llama_sampler_init_greedy()
         return
     if params.temperature != 1.0:

@@ -150,8 +150,9 @@ async def test_n_choices_come_from_one_prompt_and_differ(engine: LlamaCppEngine)
 
 async def test_narrow_sampling_is_greedy(engine: LlamaCppEngine) -> None:
     expected = (await complete(engine, greedy("Hello"))).token_ids
-    for narrow in ({"top_k": 1}, {"top_p": 1e-6}, {"min_p": 1.0}):
-        assert (await complete(engine, sampled(greedy("Hello"), temperature=1.0, **narrow))).token_ids == expected
+    for narrow in ({"top_k": 1}, {"top_p": 1e-6}, {"min_p": 1.0}, {"temperature": 1e-38}):
+        request = sampled(greedy("Hello"), **{"temperature": 1.0, **narrow})
+        assert (await complete(engine, request)).token_ids == expected
 
 
 async def test_echo_puts_the_prompt_before_every_choice(engine: LlamaCppEngine) -> None:
