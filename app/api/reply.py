@@ -58,6 +58,7 @@ class Connection:
     headers: list[tuple[bytes, bytes]]
     request_id: str = "-"
     opened: bool = False
+    complete: bool = False
     spoke_at: float = field(default_factory=time.monotonic)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -65,11 +66,14 @@ class Connection:
         """Send bytes, and the status line before the first ones. Answer and comments come from two tasks, in turn."""
         self.spoke_at = time.monotonic()
         async with self._turn:
+            if self.complete:  # a comment that waited behind the last bytes, for a client that reads slowly
+                return
             if not self.opened:
                 self.opened = True
                 length = [(b"content-length", b"%d" % len(data))] if last else []
                 await self.send({"type": "http.response.start", "status": 200, "headers": [*self.headers, *length]})
             await self.send({"type": "http.response.body", "body": data, "more_body": not last})
+            self.complete = last
 
 
 class Reply:

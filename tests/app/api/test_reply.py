@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
 import pytest
+from starlette.types import Message
 
 from app.api.answer import Collector
 from app.api.chat import ChatDialect
-from app.api.reply import Patience, Reply
-from app.api.sse import StreamEncoder
+from app.api.reply import Connection, Patience, Reply
+from app.api.sse import PING, StreamEncoder
 from app.orchestrator import Item, Started
 from app.settings.sections import ServerSettings
 from backends.base import CapacityError, EngineCrashedError, ModelLoadingError, ModelUnavailableError
@@ -81,6 +82,23 @@ async def test_silence_in_mid_stream_is_filled_with_comments() -> None:
     assert before.count(b": ping\n\n") >= 2
     assert b"ping" not in after
     assert answer.data[-1] == "[DONE]"
+
+
+async def test_a_comment_that_waits_behind_the_last_bytes_is_dropped() -> None:
+    sent: list[bytes | None] = []
+    reading = asyncio.Event()
+
+    async def send(message: Message) -> None:
+        await reading.wait()
+        sent.append(message.get("body"))
+
+    connection = Connection(send, [])
+    writes = (connection.write(b"a"), connection.write(b"end", last=True), connection.write(PING))
+    writing = asyncio.gather(*writes)
+    await asyncio.sleep(0)
+    reading.set()
+    await writing
+    assert sent == [None, b"a", b"end"]
 
 
 async def test_a_plain_answer_has_no_comments() -> None:
