@@ -125,7 +125,7 @@ class Supervisor:
         self._file = file_signature(self._expert.config.model)
         engine = await self._launch(self._expert, self._progressed)
         try:
-            self._engine, self._retry_at = engine, None
+            self._engine = engine
             self._become("ready")
             log.info("expert '%s' is ready after %.1f s", self._expert.id, monotonic() - self._load_began)
             raise await engine.wait_closed()
@@ -143,6 +143,7 @@ class Supervisor:
         self._become("failed" if restart.broken else "restarting", error.message)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._file_changed.wait(), restart.delay_s)
+        self._retry_at = None
         self._become("restarting", error.message)
 
     def _become(self, state: State, reason: str | None = None) -> None:

@@ -146,6 +146,15 @@ async def test_three_crashes_in_a_row_open_the_breaker_which_closes_by_itself() 
         assert await answer(pool) == "hello"
 
 
+async def test_a_model_that_is_gone_after_the_breaker_is_not_said_to_rest() -> None:
+    crashes = (base.EngineCrashedError(f"crash {number}") for number in range(3))
+    launches = Launches(*crashes, base.ModelUnavailableError("the file is gone"))
+    async with pool_of(launches) as pool:
+        await until(lambda: launches.count == 4 and pool.status()[0].state == "failed")
+        with pytest.raises(base.ModelUnavailableError, match="the file is gone"):
+            await answer(pool)
+
+
 async def test_a_crash_of_one_expert_leaves_the_others_alone() -> None:
     launches = Launches()
     pool = EnginePool([expert("a"), expert("b")], launches, PoolLimits(restart=QUICK))
