@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-_BYTES_WORTH_A_THREAD = 32 * 2**20  # weights that a core reads in a millisecond or two
+_BYTES_WORTH_A_THREAD = 32 * 2**20  # with less, meeting the others takes a good part of each operation
 _TOPOLOGY = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 
 

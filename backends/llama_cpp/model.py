@@ -77,7 +77,7 @@ class Model:
 
     @property
     def kv_width(self) -> int:
-        """Numbers in one KV cell, keys and values of all layers; an upper bound where layers differ."""
+        """Numbers in one KV cell, keys and values, if all layers are like the first; an estimate where they differ."""
         heads, kv_heads = llama_cpp.llama_model_n_head(self.handle), llama_cpp.llama_model_n_head_kv(self.handle)
         usual = str(llama_cpp.llama_model_n_embd(self.handle) // max(heads, 1))
         key, value = (
