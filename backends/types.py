@@ -14,6 +14,8 @@ from msgspec import Struct
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 EngineName = Literal["llama_cpp", "vllm", "stub"]
+Switch = Literal["auto", "on", "off"]
+KVCacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 
 PRIORITY_NORMAL = 0
 PRIORITY_SPECULATIVE = -1
@@ -246,8 +248,8 @@ class EngineConfig(Struct, frozen=True, kw_only=True):
     n_parallel: int = 8
     kv_cells: int | None = None
     n_gpu_layers: int = -1
-    flash_attn: Literal["auto", "on", "off"] = "auto"
-    kv_cache_type: str = "f16"
+    flash_attn: Switch = "auto"
+    kv_cache_type: KVCacheType = "f16"
     log_level: str = "info"
     engine_log_level: str = "warning"
     options: dict[str, Any] = {}

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
-from backends.types import EngineName
+from backends.types import EngineName, KVCacheType, Switch
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 BUNDLED_MODEL = PROJECT_ROOT / "models" / "tiny" / "jarvis-tiny-q8_0.gguf"
@@ -49,8 +49,6 @@ Engine = Annotated[EngineName, AnyCase]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], AnyCase]
 EngineLogLevel = Annotated[Literal["debug", "info", "warning", "error", "none"], AnyCase]
 ChatFormatName = Annotated[str, AfterValidator(_canonical)]
-Switch = Annotated[Literal["auto", "on", "off"], AnyCase]
-CacheType = Annotated[Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"], AnyCase]
 
 
 def variable(name: str, default: Any, description: str, *, unset: str | None = None, **bounds: Any) -> Any:
@@ -215,8 +213,8 @@ class LlamaSettings(Section):
     n_gpu_layers: int = variable(
         "JARVIS_N_GPU_LAYERS", -1, "Layers computed on a GPU, where the build has one; -1: all.", ge=-1, le=10_000
     )
-    flash_attn: Switch = variable("JARVIS_FLASH_ATTN", "auto", "Flash attention.")
-    kv_cache_type: CacheType = variable(
+    flash_attn: Annotated[Switch, AnyCase] = variable("JARVIS_FLASH_ATTN", "auto", "Flash attention.")
+    kv_cache_type: Annotated[KVCacheType, AnyCase] = variable(
         "JARVIS_KV_CACHE_TYPE", "f16", "Number format of the KV cache; smaller ones save memory and cost accuracy."
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,9 @@ import numpy as np
 from backends.base import EngineError, ModelUnavailableError
 from backends.llama_cpp import native_log
 from backends.llama_cpp.model import Model
+from backends.types import KVCacheType, Switch
 
-KV_CACHE_TYPES = {
+KV_CACHE_TYPES: Mapping[KVCacheType, int] = {
     "f32": llama_cpp.GGML_TYPE_F32,
     "f16": llama_cpp.GGML_TYPE_F16,
     "bf16": 30,  # GGML_TYPE_BF16, which the binding does not name
@@ -25,7 +26,7 @@ KV_CACHE_TYPES = {
     "q4_0": llama_cpp.GGML_TYPE_Q4_0,
     "iq4_nl": llama_cpp.GGML_TYPE_IQ4_NL,
 }
-FLASH_ATTENTION = {
+FLASH_ATTENTION: Mapping[Switch, int] = {
     "auto": llama_cpp.LLAMA_FLASH_ATTN_TYPE_AUTO,
     "on": llama_cpp.LLAMA_FLASH_ATTN_TYPE_ENABLED,
     "off": llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED,
@@ -41,8 +42,8 @@ class ContextOptions:
     sequences: int
     n_batch: int
     n_threads: int
-    flash_attn: str = "auto"
-    kv_cache_type: str = "f16"
+    flash_attn: Switch = "auto"
+    kv_cache_type: KVCacheType = "f16"
 
 
 class Batch:
