@@ -74,6 +74,7 @@ class LlamaCppEngine:
     def _load(self, report: Callable[[float], None]) -> None:
         config = self._config
         native_log.install(config.engine_log_level)
+        llama_cpp.llama_backend_init()
         check_gguf(config.model)
         self._model = Model(config.model, n_gpu_layers=config.n_gpu_layers, progress=report)
         self._owned.callback(self._model.close)

@@ -13,6 +13,7 @@ from typing import Any
 import llama_cpp
 import msgspec
 
+from backends.base import ModelUnavailableError
 from backends.llama_cpp.vocab import Vocabulary
 from backends.types import SamplingParams
 
@@ -30,11 +31,18 @@ _API_DEFAULTS = SamplingParams(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, t
 
 
 def sampling_defaults(metadata: Mapping[str, str]) -> SamplingParams:
-    """What holds where a request is silent: the model's own `general.sampling.*` keys, else OpenAI's defaults."""
+    """What holds where a request is silent: the model's own `general.sampling.*` keys, else OpenAI's defaults.
+
+    Raises:
+        ModelUnavailableError: one of the keys is not a number.
+    """
     given: dict[str, Any] = {}
     for key, (field, convert) in _MODEL_KEYS.items():
         if key in metadata:
-            given[field] = convert(metadata[key])
+            try:
+                given[field] = convert(metadata[key])
+            except ValueError:
+                raise ModelUnavailableError(f"the model's {key} is {metadata[key][:50]!r}, not a number") from None
     return msgspec.structs.replace(_API_DEFAULTS, **given)
 
 
