@@ -200,7 +200,9 @@ class LlamaSettings(Section):
         ge=1,
         le=1024,
     )
-    n_batch: int = variable("JARVIS_N_BATCH", 512, "Most tokens in one decode step.", ge=1, le=65_536)
+    n_batch: int = variable(
+        "JARVIS_N_BATCH", 512, "Most tokens in one decode step, JARVIS_N_PARALLEL at least.", ge=1, le=65_536
+    )
     n_parallel: int = variable("JARVIS_N_PARALLEL", 8, "Sequences that generate at once.", ge=1, le=256)
     kv_cells: int | None = variable(
         "JARVIS_KV_CELLS",
