@@ -159,10 +159,8 @@ class Host:
                 raise frames.FrameError(f"{type(frame).__name__} was not expected now")
 
     async def _generate(self, engine: Engine, stream: int, request: GenerationRequest) -> None:
-        # Every engine's stream is an async generator; the protocol promises as much in words.
-        events = engine.stream(request)
         try:
-            async with aclosing(events):
+            async with aclosing(engine.stream(request)) as events:
                 async for event in events:
                     self._outbox.event(stream, event)
                     await self._connection.drain()
