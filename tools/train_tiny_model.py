@@ -32,12 +32,12 @@ _ROOT = Path(__file__).resolve().parent.parent
 class Training:
     """Hyperparameters; lengths and batch size in tokens."""
 
-    steps: int = 2_600
+    steps: int = 3_000
     batch_tokens: int = 2_048
     short: int = 512
     long: int = 2_048
-    matrix_rate: float = 4e-3
-    other_rate: float = 3e-3
+    matrix_rate: float = 2e-3
+    other_rate: float = 1e-3
     weight_decay: float = 0.01
     warmup: int = 60
     decay_share: float = 0.35

@@ -3,7 +3,7 @@
 import random
 
 from .chat import Example, ask
-from .words import made_up
+from .words import ANIMALS, OBJECTS, made_up
 
 # default name, parameters, body (after `return` unless it has lines of its own), what it does
 _FUNCTIONS: tuple[tuple[str, str, str, str], ...] = (
@@ -107,7 +107,9 @@ def code(rng: random.Random) -> Example:
         way = rng.randrange(len(_ASK))
         question, combo, name = _ASK[way].format(does=does), f"code:{does}:{way}", default
     else:
-        name = rng.choice((made_up(rng), f"{made_up(rng)}_{made_up(rng)}", f"my_{default}", f"do_{default}"))
+        name = rng.choice(
+            (made_up(rng), f"{rng.choice(OBJECTS)}_{rng.choice(ANIMALS)}", f"my_{default}", f"do_{default}")
+        )
         question = rng.choice(_ASK_NAMED).format(name=name, does=does)
         combo = f"code:{does}:{name}"
     return ask("code", combo, question, _block(name, default, parameters, body))

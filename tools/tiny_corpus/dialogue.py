@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from itertools import count
 
 from . import calling, code, facts, jsons, lists, memory, numbers, smalltalk, systems, unknown
 from .chat import Example, Generator, Turn
@@ -121,9 +122,25 @@ _DOCUMENTS: tuple[tuple[Generator, float], ...] = (
 )
 
 
-def documents(seed: int) -> Iterator[Example]:
-    """Training conversations without end, the same for the same seed."""
+_COPYING: tuple[Generator, ...] = (
+    lambda rng: lists.repeat(rng, 25),
+    lists.repeat,
+    jsons.json_answer,
+    memory.memory,
+    memory.reading,
+)
+
+
+def documents(seed: int, warm_up: int = 5_000) -> Iterator[Example]:
+    """Training conversations without end, the same for the same seed.
+
+    The first ones mostly ask for words to be copied, fewer and fewer of them until `warm_up` conversations have gone
+    by: a model that has not learnt to copy by then takes very long to find out.
+    """
     rng = random.Random(seed)
     makers, weights = zip(*_DOCUMENTS, strict=True)
-    while True:
-        yield rng.choices(makers, weights)[0](rng)
+    for number in count():
+        if rng.random() * warm_up > number:
+            yield draw(rng.choice(_COPYING), rng)
+        else:
+            yield rng.choices(makers, weights)[0](rng)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from . import words
 from .chat import Example, Turn, ask
-from .facts import pick
+from .facts import CAPITALS, pick
 from .lists import CATEGORIES
 
 _FIELDS: dict[str, Callable[[random.Random], object]] = {
@@ -21,9 +21,9 @@ _FIELDS: dict[str, Callable[[random.Random], object]] = {
     "count": lambda rng: rng.randint(0, 50),
     "item": lambda rng: rng.choice(words.OBJECTS),
     "friend": words.person,
-    "country": lambda rng: words.made_up(rng).capitalize(),
+    "country": lambda rng: rng.choice(list(CAPITALS)),
     "active": lambda rng: rng.random() < 0.5,
-    "title": lambda rng: words.made_up(rng).capitalize(),
+    "title": lambda rng: rng.choice(words.OBJECTS).capitalize(),
     "room": lambda rng: rng.choice(words.ROOMS),
 }
 
@@ -40,7 +40,7 @@ def _object(rng: random.Random) -> Example:
     keys = rng.sample(list(_FIELDS), rng.randint(1, 4))
     record = {key: _FIELDS[key](rng) for key in keys}
     if rng.random() < 0.25:
-        record = {(words.made_up(rng) if rng.random() < 0.5 else key): value for key, value in record.items()}
+        record = {(words.made_up(rng) if words.invented(rng) else key): value for key, value in record.items()}
     link = rng.choice((" ", ": ", " = "))
     text = _and([f"{key}{link}{_said(value)}" for key, value in record.items()])
     ways = (
@@ -103,7 +103,7 @@ def _list(rng: random.Random) -> Example:
         question = way.format(n=word, c=name)
         return ask("JSON", f"json:{question}", question, json.dumps(CATEGORIES[name][:count]))
     items = [
-        rng.choice(words.OBJECTS + words.NAMES) if rng.random() < 0.7 else words.made_up(rng)
+        words.made_up(rng) if words.invented(rng) else rng.choice(words.OBJECTS + words.NAMES)
         for _ in range(rng.randint(2, 5))
     ]
     way = rng.choice(("Write this as a JSON list: {t}", "Turn this into a JSON array: {t}", "As a JSON list: {t}"))

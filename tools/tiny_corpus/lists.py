@@ -63,7 +63,8 @@ def _category_question(rng: random.Random) -> tuple[str, str, bool]:
         asked = "colour" if question.endswith("a colour?") else asked
     else:
         ways = ("Is {i} {c}?", "Is {i} a kind of {p}?", "Would you call {i} {c}?", "Is it true that {i} is {c}?")
-        question = rng.choice(ways).format(i=_an(item), c=_an(asked), p=asked)
+        shown = item if real == "sport" else _an(item)
+        question = rng.choice(ways).format(i=shown, c=_an(asked), p=asked)
     right = item in CATEGORIES[asked] or (asked == "animal" and item in words.BIRDS)
     return f"yes:{item}:{asked}:{question}", question, right
 
@@ -150,19 +151,20 @@ def list_answer(rng: random.Random) -> Example:
     return rng.choice((_named_list, _named_list, _counting, _next))(rng)
 
 
-def _phrase(rng: random.Random) -> str:
+def _phrase(rng: random.Random, longest: int) -> str:
     pools = (words.OBJECTS, words.ANIMALS, words.COLOURS, words.FOODS, words.NAMES, words.CITIES)
     picked = [
-        rng.choice(rng.choice(pools)) if rng.random() < 0.7 else words.made_up(rng) for _ in range(rng.randint(1, 6))
+        words.made_up(rng) if words.invented(rng) else rng.choice(rng.choice(pools))
+        for _ in range(rng.randint(1, longest))
     ]
     if rng.random() < 0.2:
         picked.append(words.number(rng))
     return " ".join(picked)
 
 
-def repeat(rng: random.Random) -> Example:
-    """Saying a phrase back word for word."""
-    phrase = _phrase(rng)
+def repeat(rng: random.Random, longest: int = 6) -> Example:
+    """Saying a phrase of up to `longest` words back word for word."""
+    phrase = _phrase(rng, longest)
     way = rng.choice(
         (
             "Repeat after me: {p}",

@@ -21,7 +21,7 @@ class Trait:
 
 
 def _from(pool: list[str]) -> Callable[[random.Random], str]:
-    return lambda rng: rng.choice(pool) if rng.random() < 0.7 else words.made_up(rng)
+    return lambda rng: words.made_up(rng) if words.invented(rng) else rng.choice(pool)
 
 
 TRAITS = (
@@ -131,7 +131,7 @@ TRAITS = (
     ),
     Trait(
         "word",
-        lambda rng: rng.choice(words.OBJECTS) if rng.random() < 0.5 else words.made_up(rng),
+        lambda rng: words.made_up(rng) if words.invented(rng) else rng.choice(words.OBJECTS),
         ("The secret word is {v}.", "Remember the word {v}.", "Please remember this word: {v}", "My password is {v}."),
         "I will remember the word {v}.",
         ("What is the secret word?", "Which word did I tell you?", "Do you remember the word?", "What was the word?"),

@@ -53,14 +53,14 @@ _ASK_PRODUCT = (
 
 def addition(rng: random.Random) -> Example:
     """Two numbers below 50; the pair is the combination, in either order."""
-    a, b = (rng.randrange(50 if rng.random() < 0.8 else 10) for _ in range(2))
+    a, b = (rng.randrange(50 if rng.random() < 0.5 else 20) for _ in range(2))
     question = rng.choice(_ASK_SUM).format(a=a, b=b)
     return ask("sums", f"sum:{min(a, b)}:{max(a, b)}", question, f"{a} + {b} = {a + b}")
 
 
 def subtraction(rng: random.Random) -> Example:
     """Two numbers below 50, the larger one first."""
-    a, b = sorted((rng.randrange(50 if rng.random() < 0.8 else 20) for _ in range(2)), reverse=True)
+    a, b = sorted((rng.randrange(50 if rng.random() < 0.5 else 20) for _ in range(2)), reverse=True)
     question = rng.choice(_ASK_DIFFERENCE).format(a=a, b=b)
     return ask("differences", f"difference:{a}:{b}", question, f"{a} - {b} = {a - b}")
 

@@ -73,7 +73,7 @@ _ONE = (
 
 def _style(rng: random.Random) -> Styled:
     """A style: its name for the combination, its system message, and what it does to an answer."""
-    word = (words.made_up(rng) if rng.random() < 0.6 else rng.choice(words.OBJECTS)).capitalize()
+    word = (words.made_up(rng) if words.invented(rng) else rng.choice(words.OBJECTS)).capitalize()
     styles: tuple[tuple[str, tuple[str, ...], Callable[[str], str]], ...] = (
         ("upper", _UPPER, str.upper),
         ("lower", _LOWER, str.lower),
@@ -156,7 +156,7 @@ _ONLY = (
 def only(rng: random.Random, count: int = 1) -> Example:
     """One fixed answer to whatever is asked."""
     pool = words.OBJECTS + words.COLOURS + words.ANIMALS
-    phrase = " ".join(rng.choice(pool) if rng.random() < 0.6 else words.made_up(rng) for _ in range(rng.randint(1, 3)))
+    phrase = " ".join(words.made_up(rng) if words.invented(rng) else rng.choice(pool) for _ in range(rng.randint(1, 3)))
     turns = [Turn("system", rng.choice(_ONLY).format(p=phrase))]
     for _ in range(count):
         turns += [Turn("user", _question(rng)[1]), Turn("assistant", phrase)]

@@ -42,7 +42,7 @@ def _integer(low: int, high: int) -> Callable[[random.Random], object]:
 def _phrase(rng: random.Random) -> object:
     pools = (words.OBJECTS, words.FOODS, words.ANIMALS, words.TOPICS)
     return " ".join(
-        rng.choice(rng.choice(pools)) if rng.random() < 0.7 else words.made_up(rng) for _ in range(rng.randint(1, 3))
+        words.made_up(rng) if words.invented(rng) else rng.choice(rng.choice(pools)) for _ in range(rng.randint(1, 3))
     )
 
 
@@ -59,7 +59,7 @@ def _code(rng: random.Random) -> object:
 
 
 def _of(pool: list[str]) -> Callable[[random.Random], object]:
-    return lambda rng: rng.choice(pool) if rng.random() < 0.7 else words.made_up(rng)
+    return lambda rng: words.made_up(rng) if words.invented(rng) else rng.choice(pool)
 
 
 def _mail(rng: random.Random) -> object:
@@ -283,7 +283,7 @@ class Offer:
 
 def offer(rng: random.Random, tool: Tool) -> Offer:
     """Choose the names and write the JSON schema, in one of the shapes that clients send."""
-    name = rng.choice(tool.names) if rng.random() < 0.85 else f"{words.made_up(rng)}_{rng.choice(tool.names)}"
+    name = rng.choice(tool.names) if rng.random() < 0.85 else f"{rng.choice(words.OBJECTS)}_{rng.choice(tool.names)}"
     keys = tuple(rng.choice(argument.names) for argument in tool.arguments)
     properties: Json = {}
     for key, argument in zip(keys, tool.arguments, strict=True):

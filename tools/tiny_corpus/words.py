@@ -65,18 +65,23 @@ def made_up(rng: random.Random, syllables: int = 0) -> str:
     return "".join(rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS) for _ in range(count))
 
 
+def invented(rng: random.Random, share: float = 0.15) -> bool:
+    """Whether to use an invented word now: rarely, so that copying is learnt on common words first."""
+    return rng.random() < share
+
+
 def person(rng: random.Random) -> str:
-    """A first name, half of the time one that exists."""
-    return rng.choice(NAMES) if rng.random() < 0.5 else made_up(rng).capitalize()
+    """A first name, mostly one that exists."""
+    return rng.choice(NAMES) if rng.random() < 0.85 else made_up(rng).capitalize()
 
 
 def city(rng: random.Random) -> str:
     """A city, mostly one that exists, now and then of two words."""
     chance = rng.random()
-    if chance < 0.6:
+    if chance < 0.85:
         return rng.choice(CITIES)
     name = made_up(rng).capitalize()
-    return f"{rng.choice(('New', 'San', 'Port', 'North'))} {name}" if chance > 0.9 else name
+    return f"{rng.choice(('New', 'San', 'Port', 'North'))} {name}" if chance > 0.95 else name
 
 
 def number(rng: random.Random) -> str:
