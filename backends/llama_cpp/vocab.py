@@ -13,10 +13,11 @@ import llama_cpp
 from backends.base import ContextLengthError, InvalidRequestError
 
 _LONGEST_RUN = 4096
-# llama.cpp's pre-tokenisers are std::regex, which recurses once per character of a run and overflows the stack.
-_LONG_RUNS = re.compile(
-    rf"[^\W\d_]{{{_LONGEST_RUN}}}|\d{{{_LONGEST_RUN}}}|\s{{{_LONGEST_RUN}}}|(?:[^\w\s]|_){{{_LONGEST_RUN}}}"
-)
+# llama.cpp's pre-tokenisers are std::regex, which recurses once per character of a run and overflows the stack (after
+# 26,000 characters on 8 MB). What a run is differs from model to model, and with the version of Unicode: letters with
+# marks, anything but spaces, line ends with slashes. So a run here is text without ASCII spaces, or spaces and slashes,
+# and other characters belong to both. Bites of bounded length keep the search linear on hostile text.
+_BITES = re.compile(rf"[^\t-\r ]{{1,{_LONGEST_RUN}}}|[\t-\r /\x80-\U0010ffff]{{1,{_LONGEST_RUN}}}")
 _MATCHED_AS_WHOLE = (
     llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
 )
@@ -129,13 +130,14 @@ class Vocabulary:
         return {(text(self._vocab, i) or b"").decode(errors="replace"): i for i in found}
 
     def _safe_pieces(self, text: str) -> list[str]:
-        """The text cut inside runs of one character class that are long enough to crash a regex pre-tokeniser."""
+        """The text cut inside runs that are long enough to crash a regex pre-tokeniser."""
         if len(text) < _LONGEST_RUN or not self._splits_by_regex:
             return [text]
         pieces, start = [], 0
-        for run in _LONG_RUNS.finditer(text):
-            pieces.append(text[start : run.end()])
-            start = run.end()
+        for bite in _BITES.finditer(text):
+            if bite.end() - bite.start() == _LONGEST_RUN:
+                pieces.append(text[start : bite.end()])
+                start = bite.end()
         return [*pieces, text[start:]]
 
     def _encode(self, raw: bytes, special: bool) -> list[int]:

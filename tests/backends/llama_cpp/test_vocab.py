@@ -67,6 +67,21 @@ def test_a_long_run_of_one_character_is_tokenised_unharmed(name: str, letter: st
     assert vocab.decode(vocab.encode(text, special=False)).decode() == text
 
 
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [
+        ("deepseek-llm", "½1"),  # one run of numbers to the model, letters and digits to Python
+        ("deepseek-coder", "a\U00031350"),  # a letter that Python's Unicode does not know yet
+        ("deepseek-coder", "\n\u00a0"),
+        ("gpt-2", "a" * 4095 + " "),  # nowhere a run too long, and everywhere almost one
+    ],
+)
+def test_a_long_run_is_one_to_the_model_whatever_it_consists_of(name: str, unit: str) -> None:
+    vocab = vocabulary(name)
+    text = unit * (300_000 // len(unit))
+    assert vocab.decode(vocab.encode(text, special=False)).decode() == text
+
+
 def test_the_end_token_ends_an_answer_also_where_it_is_not_marked_as_control(tmp_path: Path) -> None:
     writer = gguf.GGUFWriter(tmp_path / "vocab.gguf", "llama")
     writer.add_tokenizer_model("gpt2")
