@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from backends.base import Engine, EngineError, EngineTimeoutError
+from backends.base import Engine, EngineError, EngineTimeoutError, InvalidRequestError
 from backends.gguf_backend import GGUFClient
 from backends.types import EngineConfig, Event, GenerationRequest
 from backends.worker import frames
@@ -181,7 +181,7 @@ class Host:
         except EngineError as error:
             self._outbox.frame(frames.Reply(call, frames.NO_VALUE, ErrorInfo.of(error)))
         except frames.FrameError as error:
-            too_large = EngineError(f"the answer is too large: {error}")
+            too_large = InvalidRequestError(f"the answer is too large: {error}")
             self._outbox.frame(frames.Reply(call, frames.NO_VALUE, ErrorInfo.of(too_large)))
 
     def _call_ended(self, call: int, task: asyncio.Task[None]) -> None:

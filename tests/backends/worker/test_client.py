@@ -197,8 +197,8 @@ async def test_a_request_over_the_cap_harms_nobody_else(worker: WorkerEngine) ->
     assert len([event async for event in stream]) == 3
 
 
-async def test_an_answer_over_the_cap_is_an_error(worker: WorkerEngine) -> None:
-    with pytest.raises(base.EngineError, match="too large"):
+async def test_an_answer_over_the_cap_is_the_request_s_fault(worker: WorkerEngine) -> None:
+    with pytest.raises(base.InvalidRequestError, match="too large"):
         await worker.tokenize("é" * 1_000_000)
     assert await read(worker, "still here") == "still here"
 
