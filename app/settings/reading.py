@@ -10,9 +10,12 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
@@ -46,7 +49,7 @@ class Variables:
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None, env_file: str | None = ".env") -> Variables:
         """`environ` (default: this process's) over `env_file` (`None`, or a missing file: no file)."""
-        from_file = dotenv_values(env_file, interpolate=False) if env_file else {}
+        from_file = file_variables(env_file) if env_file else {}
         from_process = os.environ if environ is None else environ
         values: dict[str, str] = {}
         origins: dict[str, str] = {}
@@ -64,6 +67,27 @@ class Variables:
         """`NAME='value' (origin)`, with secrets masked and long values cut."""
         value = MASK if is_secret_name(name) else f"'{self.values[name][:200]}'"
         return f"{name}={value} ({self.origins[name]})"
+
+
+def file_variables(path: str) -> dict[str, str | None]:
+    """The variables of a `.env` file; none if it does not exist.
+
+    Raises:
+        SettingsError: it cannot be read, or has lines that set nothing and are no comment. python-dotenv would skip
+            them, and whoever forgot a quote would get the default in silence.
+    """
+    try:
+        text = Path(path).read_text("utf-8-sig")
+    except (FileNotFoundError, IsADirectoryError):
+        return {}
+    except OSError as error:
+        raise SettingsError([f"{path} cannot be read: {error.strerror}"]) from None
+    except UnicodeDecodeError:
+        raise SettingsError([f"{path} is not UTF-8 text"]) from None
+    wrong = [binding.original.line for binding in parse_stream(StringIO(text)) if binding.error]
+    if wrong:
+        raise SettingsError([f"{path}, line {line}: this is not NAME=value; is a quote missing?" for line in wrong])
+    return dotenv_values(stream=StringIO(text), interpolate=False)
 
 
 def is_secret_name(name: str) -> bool:

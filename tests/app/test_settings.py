@@ -74,6 +74,29 @@ def test_the_file_is_data_and_never_executed(env_file: Path, tmp_path: Path) -> 
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (
+            b'# keys\nJARVIS_API_KEYS="sk-canary\nJARVIS_PORT=1\n',
+            ", line 2: this is not NAME=value; is a quote missing?",
+        ),
+        (b"JARVIS_MODEL_ALIAS=caf\xe9\n", " is not UTF-8 text"),
+    ],
+)
+def test_a_file_that_cannot_be_understood_stops_the_start(env_file: Path, content: bytes, problem: str) -> None:
+    env_file.write_bytes(content)
+    with pytest.raises(SettingsError) as refused:
+        Settings.load({}, str(env_file))
+    assert refused.value.problems == [f"{env_file}{problem}"]
+
+
+def test_the_file_may_come_from_another_editor(env_file: Path) -> None:
+    env_file.write_bytes(b'\xef\xbb\xbfexport JARVIS_PORT=9001\r\n JARVIS_MODEL_ALIAS = "a b" # c\r\nJARVIS_HOST\r\n')
+    settings = Settings.load({}, str(env_file))
+    assert (settings.server.port, settings.model.alias, settings.server.host) == (9001, "a b", "127.0.0.1")
+
+
 def test_every_problem_is_named_at_once(env_file: Path) -> None:
     env_file.write_text("JARVIS_FLASH_ATTN=yes\n")
     with pytest.raises(SettingsError) as refused:
