@@ -102,7 +102,10 @@ class LlamaCppEngine:
             self._config.n_parallel, window * self._model.kv_width * bytes_per_number, machine.available_memory()
         )
         self._window = window
-        return max(self._config.kv_cells or window * windows, window)
+        cells = self._config.kv_cells or window * windows
+        if cells < window:
+            log.warning("%d KV cells are fewer than the context window; there will be %d", cells, window)
+        return max(cells, window)
 
     def _describe(self, chat_format: str) -> ModelInfo:
         model = self._model

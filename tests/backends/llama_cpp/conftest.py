@@ -85,4 +85,3 @@ async def engine() -> AsyncIterator[LlamaCppEngine]:
     await engine.start(lambda _: None)
     yield engine
     await engine.close()
-

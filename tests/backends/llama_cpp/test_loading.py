@@ -117,3 +117,11 @@ async def test_a_closed_engine_ends_what_runs_and_refuses_what_comes() -> None:
     late = GenerationRequest(id="late", token_ids=(1,))
     with pytest.raises(EngineClosedError):
         await asyncio.wait_for(complete(engine, late), 10)
+
+
+async def test_a_cache_that_holds_no_whole_window_is_made_larger_and_said_so(caplog: pytest.LogCaptureFixture) -> None:
+    engine = LlamaCppEngine(config(kv_cells=64, context_window=512))
+    await engine.start(lambda _: None)
+    assert engine.info.kv_cells == 512
+    assert "64 KV cells are fewer than the context window; there will be 512" in caplog.text
+    await engine.close()
