@@ -36,6 +36,7 @@ def serve() -> int:
     settings = Settings.load()
     from app import logs, server  # after the settings: a bad variable is said without loading a server
 
+    server.leave_quietly()
     logs.configure(settings.logging.effective_level, [key.get_secret_value() for key in settings.server.api_keys])
     try:
         listener = server.bind(settings.server)

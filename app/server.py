@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import math
+import signal
 import socket
+import sys
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -57,6 +59,12 @@ def url_of(listener: socket.socket) -> str:
     """The base URL at which the socket is reached, with the port that was really taken."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def leave_quietly() -> None:
+    """Until `serve` minds signals itself, SIGTERM and SIGINT end the process with exit status 0: nothing runs yet."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
 
 
 def serve(settings: Settings, listener: socket.socket) -> None:

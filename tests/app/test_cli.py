@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from app.settings.reference import env_example
-from tests.serving import PATIENCE_S, ROOT, Server, environment, serving
+from tests.serving import PATIENCE_S, ROOT, Server, environment, serving, start
 
 
 def run(*arguments: str, folder: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -96,6 +96,12 @@ def test_sigterm_ends_an_idle_server_with_status_0() -> None:
         assert server.stop() == 0
         with pytest.raises(httpx.ConnectError):
             httpx.get(server.url)
+
+
+def test_a_signal_right_after_the_banner_ends_with_status_0(tmp_path: Path) -> None:
+    server = start(tmp_path, tmp_path / "log", {})
+    assert server.stop() == 0
+    assert "Traceback" not in server.log.read_text()
 
 
 def test_a_running_stream_finishes_after_sigterm(open_stream: httpx.Client) -> None:

@@ -75,8 +75,8 @@ def test_the_tokenizer_is_kept(tokenizer: Tokenizer, tmp_path: Path) -> None:
 
 
 def test_learning_covers_the_answer_and_its_end(tokenizer: Tokenizer) -> None:
-    ids, said = encode(tokenizer, ask("facts", "", "Hello!", "Good day!"), sort_keys=False)
-    learnt = [number for number, flag in zip(ids, said, strict=True) if flag]
+    ids, weights = encode(tokenizer, ask("facts", "", "Hello!", "Good day!"), sort_keys=False)
+    learnt = [number for number, weight in zip(ids, weights, strict=True) if weight]
     assert learnt[-1] == IM_END and ids[-1] == EOT
     assert tokenizer.decode(learnt) == "Good day!"
 
@@ -84,7 +84,7 @@ def test_learning_covers_the_answer_and_its_end(tokenizer: Tokenizer) -> None:
 def test_batches_keep_conversations_whole_and_apart(tokenizer: Tokenizer) -> None:
     source = batches(tokenizer, seed=1, tokens=4_096, short=512, long=2_048)
     for batch in (next(source) for _ in range(5)):
-        assert batch.ids.shape == batch.owner.shape == batch.said.shape
+        assert batch.ids.shape == batch.owner.shape == batch.weight.shape
         assert batch.ids.size == 4_096
         for ids, owner in zip(batch.ids, batch.owner, strict=True):
             for number in range(1, owner.max() + 1):
