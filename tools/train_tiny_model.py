@@ -32,7 +32,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 class Training:
     """Hyperparameters; lengths and batch size in tokens."""
 
-    steps: int = 3_000
+    steps: int = 4_900
     batch_tokens: int = 2_048
     short: int = 512
     long: int = 2_048
@@ -124,19 +124,22 @@ class Llama(nn.Module):  # type: ignore[misc]
         return angles.cos(), angles.sin()
 
     def forward(self, batch: Batch) -> Tensor:
-        """Mean cross-entropy, in nats, of the tokens that the assistant says."""
-        ids, owner = torch.from_numpy(batch.ids), torch.from_numpy(batch.owner)
-        length = ids.shape[1]
-        cos, sin = self.rotary(length)
-        allowed = (owner[:, None, :, None] == owner[:, None, None, :]).tril()
-        mask = torch.zeros(allowed.shape, dtype=torch.bfloat16).masked_fill_(~allowed, float("-inf"))
-        x = self.embed_tokens(ids)
-        for layer in self.layers:
-            x = layer(x, mask, cos.to(torch.bfloat16), sin.to(torch.bfloat16))
-        # Only the places before a learnt token reach the output matrix: they are about a quarter of all.
-        learnt = torch.from_numpy(batch.said[:, 1:])
-        logits = functional.linear(self.norm(x[:, :-1][learnt]), self.embed_tokens.weight)
-        return functional.cross_entropy(logits.float(), ids[:, 1:][learnt])
+        """Weighted mean cross-entropy, in nats, of the tokens that the assistant says."""
+        with torch.autocast("cpu", torch.bfloat16):
+            ids, owner = torch.from_numpy(batch.ids), torch.from_numpy(batch.owner)
+            length = ids.shape[1]
+            cos, sin = self.rotary(length)
+            allowed = (owner[:, None, :, None] == owner[:, None, None, :]).tril()
+            mask = torch.zeros(allowed.shape, dtype=torch.bfloat16).masked_fill_(~allowed, float("-inf"))
+            x = self.embed_tokens(ids)
+            for layer in self.layers:
+                x = layer(x, mask, cos.to(torch.bfloat16), sin.to(torch.bfloat16))
+            # Only the places before a learnt token reach the output matrix: they are about a quarter of all.
+            weight = torch.from_numpy(batch.weight[:, 1:])
+            learnt = weight > 0
+            logits = functional.linear(self.norm(x[:, :-1][learnt]), self.embed_tokens.weight)
+            losses = functional.cross_entropy(logits.float(), ids[:, 1:][learnt], reduction="none")
+            return (losses * weight[learnt]).sum() / weight.sum()
 
 
 def start_copying(model: Llama) -> None:
@@ -220,8 +223,7 @@ def train_step(run: Run, batch: Batch, training: Training) -> float:
     for optimizer in run.optimizers:
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * rate(run.step, training)
-    with torch.autocast("cpu", torch.bfloat16):
-        loss = run.model(batch)
+    loss = run.model(batch)
     loss.backward()
     nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)
     for optimizer in run.optimizers:

@@ -48,12 +48,15 @@ def load_or_train(path: Path, vocabulary: int, seed: int) -> Tokenizer:
     return Tokenizer.from_file(str(path))
 
 
-def encode(tokenizer: Tokenizer, example: Example, sort_keys: bool) -> tuple[list[int], list[bool]]:
-    """Token ids of a conversation, ended by <|endoftext|>, and which of them the assistant says."""
+def encode(tokenizer: Tokenizer, example: Example, sort_keys: bool) -> tuple[list[int], list[float]]:
+    """Token ids of a conversation, ended by <|endoftext|>, and the weight of each in the loss.
+
+    Only what the assistant says counts, each token by the root of its answer's length: else a "Yes." is hardly learnt.
+    """
     ids: list[int] = []
-    said: list[bool] = []
+    weights: list[float] = []
     for text, learn in render(example.turns, example.tools, sort_keys):
         piece = tokenizer.encode(text).ids
         ids += piece
-        said += [learn] * len(piece)
-    return [*ids, EOT], [*said, False]
+        weights += [len(piece) ** -0.5 if learn else 0.0] * len(piece)
+    return [*ids, EOT], [*weights, 0.0]

@@ -35,7 +35,7 @@ _ACTIONS = tuple(
 
 
 def _offers(rng: random.Random, tools: tuple[Tool, ...] = TOOLS) -> list[Offer]:
-    count = rng.choice((1, 1, 1, 2, 2, 3, _MAX_TOOLS))
+    count = rng.choice((1, 1, 1, 2, 2, 3) if rng.random() < 0.9 else (_MAX_TOOLS,))
     offers = [offer(rng, tool) for tool in rng.sample(tools, count)]
     return offers if len({made.name for made in offers}) == count else _offers(rng, tools)
 

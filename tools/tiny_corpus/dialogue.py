@@ -10,18 +10,18 @@ from .split import draw
 
 # kind -> (generator, share of the training tasks)
 PLAIN: dict[str, tuple[Generator, float]] = {
-    "small talk": (smalltalk.smalltalk, 8),
-    "facts": (facts.fact, 16),
-    "sums": (numbers.addition, 20),
-    "differences": (numbers.subtraction, 13),
+    "small talk": (smalltalk.smalltalk, 5),
+    "facts": (facts.fact, 9),
+    "sums": (numbers.addition, 22),
+    "differences": (numbers.subtraction, 22),
     "products": (numbers.product, 7),
-    "code": (code.code, 6),
-    "yes/no": (lists.yes_no, 8),
-    "lists": (lists.list_answer, 8),
-    "repeating": (lists.repeat, 5),
-    "JSON": (jsons.json_answer, 7),
-    "unknown": (unknown.unknown, 10),
-    "reading": (memory.reading, 6),
+    "code": (code.code, 4),
+    "yes/no": (lists.yes_no, 24),
+    "lists": (lists.list_answer, 6),
+    "repeating": (lists.repeat, 8),
+    "JSON": (jsons.json_answer, 14),
+    "unknown": (unknown.unknown, 5),
+    "reading": (memory.reading, 8),
 }
 _SYSTEMS = (
     "You are a helpful assistant.",
@@ -111,11 +111,11 @@ def _chat(rng: random.Random) -> Example:
 
 
 _DOCUMENTS: tuple[tuple[Generator, float], ...] = (
-    (_chat, 62),
-    (lambda rng: draw(lambda r: systems.system_message(r, r.choice((1, 2, 3, 4))), rng), 13),
-    (lambda rng: draw(remembering, rng), 8),
-    (lambda rng: draw(lambda r: calling.calling(r, r.choice((1, 2, 3, 3))), rng), 8),
-    (lambda rng: draw(calling.answering, rng), 4),
+    (_chat, 55),
+    (lambda rng: draw(lambda r: systems.system_message(r, r.choice((1, 2, 3, 4))), rng), 14),
+    (lambda rng: draw(remembering, rng), 6),
+    (lambda rng: draw(lambda r: calling.calling(r, r.choice((1, 2, 3, 3))), rng), 16),
+    (lambda rng: draw(calling.answering, rng), 6),
     (lambda rng: draw(calling.no_call, rng), 3),
     (lambda rng: draw(lambda r: padded(r, r.randint(500, 4_500)), rng), 0.8),
     (lambda rng: draw(lambda r: memory.reading(r, r.randint(8, 40)), rng), 0.7),

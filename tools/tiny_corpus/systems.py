@@ -222,6 +222,7 @@ _MAKERS: tuple[Callable[[random.Random, int], Example], ...] = (
     styled,
     styled,
     one_word,
+    one_word,
     only,
     language,
     lambda rng, _count: named(rng),
