@@ -95,7 +95,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--kind", choices=list(KINDS), action="append", help="only this kind; may be repeated")
     parser.add_argument("--seed", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--minimum", type=float, default=0.9, help="least share of right answers (default 0.9)")
+    parser.add_argument("--minimum", type=float, default=0.8, help="least share of right answers (default 0.8)")
     parser.add_argument("--show-errors", type=int, default=0, metavar="N", help="print N wrong answers of each kind")
     return parser.parse_args()
 
