@@ -125,7 +125,7 @@ async def test_a_bias_of_minus_100_bans_and_plus_100_forces(engine: LlamaCppEngi
 
 
 async def test_a_frequency_penalty_ends_repetition(engine: LlamaCppEngine) -> None:
-    request = greedy("Hello", max_tokens=12, ignore_eos=True)
+    request = greedy("Hello", max_tokens=40, ignore_eos=True)
     loop = sampled(request, temperature=0, logit_bias={70: 20.0})
     calm = sampled(request, temperature=0, logit_bias={70: 20.0}, frequency_penalty=2.0, presence_penalty=2.0)
     assert (await complete(engine, calm)).token_ids.count(70) < (await complete(engine, loop)).token_ids.count(70)
