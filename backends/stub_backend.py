@@ -108,7 +108,7 @@ class StubEngine:
             architecture="stub",
             context_window=window,
             trained_context=window,
-            kv_cells=self._config.kv_cells or window,
+            kv_cells=self._config.llama.kv_cells or window,
             vocab_size=VOCAB_SIZE,
             parameters=0,
             size_bytes=0,

@@ -14,7 +14,9 @@ from msgspec import Struct
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 EngineName = Literal["llama_cpp", "vllm", "stub"]
+Task = Literal["generate", "embed"]
 Switch = Literal["auto", "on", "off"]
+Speculation = Literal["off", "ngram"]
 KVCacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 
 PRIORITY_NORMAL = 0
@@ -144,10 +146,13 @@ class Accepted(Struct, frozen=True, tag="accepted"):
 
 
 class TokenLogprob(Struct, frozen=True):
-    """Natural-log probability of one token, with the bytes that it stands for."""
+    """Natural-log probability of one token, with the bytes that it stands for, and the most probable ones in its place.
+
+    The first token of a prompt follows nothing and so has no probability: `None`.
+    """
 
     token_id: int
-    logprob: float
+    logprob: float | None
     raw: bytes
     top: tuple[tuple[int, float, bytes], ...] = ()
 
@@ -229,27 +234,40 @@ class TokenPiece(Struct, frozen=True):
     raw: bytes
 
 
+class LlamaOptions(Struct, frozen=True, kw_only=True):
+    """What only llama.cpp understands. `None` leaves the choice to the engine.
+
+    `kv_cells` is what all sequences share; prompts that nobody uses now keep at most `prefix_cache_tokens` of them.
+    """
+
+    n_threads: int | None = None
+    n_batch: int = 512
+    n_parallel: int = 8
+    kv_cells: int | None = None
+    prefix_cache_tokens: int | None = None
+    n_gpu_layers: int = -1
+    flash_attn: Switch = "auto"
+    kv_cache_type: KVCacheType = "f16"
+    speculative: Speculation = "off"
+
+
 class EngineConfig(Struct, frozen=True, kw_only=True):
     """All that a worker is told about the engine it hosts. `None` leaves the choice to the engine.
 
-    `context_window` bounds one request, `kv_cells` is what all sequences share. `options` carries what a single engine
-    understands, already validated by the settings.
+    `task` says what the model is for; `context_window` bounds one request; `adapters` are paths of LoRA files by the
+    names that requests use. `options` carries what the stub understands, already validated by the settings.
     """
 
     engine: EngineName
     model: str
     alias: str
     cache_dir: str
+    task: Task = "generate"
     chat_format: str | None = None
     chat_format_file: str | None = None
     context_window: int | None = None
-    n_threads: int | None = None
-    n_batch: int = 512
-    n_parallel: int = 8
-    kv_cells: int | None = None
-    n_gpu_layers: int = -1
-    flash_attn: Switch = "auto"
-    kv_cache_type: KVCacheType = "f16"
+    adapters: dict[str, str] = {}
+    llama: LlamaOptions = LlamaOptions()
     log_level: str = "info"
     engine_log_level: str = "warning"
     options: dict[str, Any] = {}

@@ -30,7 +30,7 @@ from app.settings.sections import (
     UserPath,
     variable,
 )
-from backends.types import EngineConfig
+from backends.types import EngineConfig, LlamaOptions
 
 __all__ = ["Settings", "SettingsError", "Variables"]
 
@@ -84,7 +84,7 @@ class Settings(BaseSettings):
 
     def engine_config(self) -> EngineConfig:
         """What the engine worker is told."""
-        model, llama = self.model, self.llama
+        model = self.model
         return EngineConfig(
             engine=model.engine,
             model=model.name,
@@ -95,7 +95,7 @@ class Settings(BaseSettings):
             context_window=model.context_window,
             log_level=self.logging.effective_level,
             engine_log_level=self.logging.llama_log_level,
-            **llama.model_dump(),
+            llama=LlamaOptions(**self.llama.model_dump()),
         )
 
     def worker_environment(self, environ: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -66,7 +66,7 @@ class LlamaCppEngine:
         # Its end waits for its threads, so nothing reads a vocabulary that is freed.
         self._tokenising = self._owned.enter_context(ThreadPoolExecutor(2, "tokenise"))
         self._prompts = Prompts(vocab, chat_format, self.info.context_window, self._tokenising)
-        cells = CellBudget(self._context.cells, config.n_parallel)
+        cells = CellBudget(self._context.cells, config.llama.n_parallel)
         self._scheduler = Scheduler(self._context, vocab, cells=cells, cost=self._cost, deliver=deliver)
         self._scheduler.start()
         self._owned.push_async_callback(asyncio.to_thread, self._scheduler.close)
@@ -76,16 +76,17 @@ class LlamaCppEngine:
         native_log.install(config.engine_log_level)
         llama_cpp.llama_backend_init()
         check_gguf(config.model)
-        self._model = Model(config.model, n_gpu_layers=config.n_gpu_layers, progress=report)
+        self._model = Model(config.model, n_gpu_layers=config.llama.n_gpu_layers, progress=report)
         self._owned.callback(self._model.close)
         self._defaults = sampling_defaults(self._model.metadata)
         options = ContextOptions(
             cells=self._size_cache(),
-            sequences=config.n_parallel,
-            n_batch=max(config.n_batch, config.n_parallel),
-            n_threads=config.n_threads or machine.sensible_threads(self._model.size_bytes, machine.physical_cores()),
-            flash_attn=config.flash_attn,
-            kv_cache_type=config.kv_cache_type,
+            sequences=config.llama.n_parallel,
+            n_batch=max(config.llama.n_batch, config.llama.n_parallel),
+            n_threads=config.llama.n_threads
+            or machine.sensible_threads(self._model.size_bytes, machine.physical_cores()),
+            flash_attn=config.llama.flash_attn,
+            kv_cache_type=config.llama.kv_cache_type,
         )
         self._context = Context(self._model, options)
         self._owned.callback(self._context.close)
@@ -97,12 +98,12 @@ class LlamaCppEngine:
         window = self._config.context_window or min(trained, LONGEST_DEFAULT_WINDOW)
         if window > trained:
             log.warning("the context window of %d tokens is longer than the model's %d", window, trained)
-        bytes_per_number = 4 if self._config.kv_cache_type == "f32" else 2
+        bytes_per_number = 4 if self._config.llama.kv_cache_type == "f32" else 2
         windows = machine.windows_that_fit(
-            self._config.n_parallel, window * self._model.kv_width * bytes_per_number, machine.available_memory()
+            self._config.llama.n_parallel, window * self._model.kv_width * bytes_per_number, machine.available_memory()
         )
         self._window = window
-        cells = self._config.kv_cells or window * windows
+        cells = self._config.llama.kv_cells or window * windows
         if cells < window:
             log.warning("%d KV cells are fewer than the context window; there will be %d", cells, window)
         return max(cells, window)
@@ -139,9 +140,9 @@ class LlamaCppEngine:
 
     def _check(self, request: GenerationRequest) -> None:
         refuse_undeclared(request, self.capabilities)
-        if request.n > self._config.n_parallel:
+        if request.n > self._config.llama.n_parallel:
             raise InvalidRequestError(
-                f"n is {request.n}, but this server generates at most {self._config.n_parallel} choices at once",
+                f"n is {request.n}, but this server generates at most {self._config.llama.n_parallel} choices at once",
                 param="n",
             )
         # llama.cpp takes these as indices into the logits and does not look at their range.

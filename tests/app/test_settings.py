@@ -196,7 +196,7 @@ def test_the_engine_is_told_what_concerns_it() -> None:
     settings = load(JARVIS_MODEL_NAME="/m.gguf", JARVIS_N_PARALLEL="4", JARVIS_KV_CACHE_TYPE="Q8_0", DEBUG="1")
     config = settings.engine_config()
     assert (config.engine, config.model, config.alias) == ("llama_cpp", "/m.gguf", "m")
-    assert (config.n_parallel, config.kv_cache_type, config.n_threads) == (4, "q8_0", None)
+    assert (config.llama.n_parallel, config.llama.kv_cache_type, config.llama.n_threads) == (4, "q8_0", None)
     assert (config.log_level, config.engine_log_level) == ("debug", "warning")
 
 

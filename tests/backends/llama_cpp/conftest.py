@@ -16,6 +16,7 @@ from backends.types import (
     EngineConfig,
     FinishReason,
     GenerationRequest,
+    LlamaOptions,
     Message,
     Role,
     SamplingParams,
@@ -28,8 +29,11 @@ BUNDLED_MODEL = Path(__file__).parents[3] / "models" / "tiny" / "jarvis-tiny-q8_
 
 
 def config(model: Path = BUNDLED_MODEL, **changes: object) -> EngineConfig:
-    base = EngineConfig(engine="llama_cpp", model=str(model), alias="tiny", cache_dir="", n_parallel=8, n_threads=None)
-    return msgspec.structs.replace(base, **changes)
+    """The configuration of one model; `changes` are fields of `LlamaOptions` or of `EngineConfig` itself."""
+    own = {name: value for name, value in changes.items() if name in EngineConfig.__struct_fields__}
+    llama = LlamaOptions(**{name: value for name, value in changes.items() if name not in own})  # type: ignore[arg-type]
+    base = EngineConfig(engine="llama_cpp", model=str(model), alias="tiny", cache_dir="", llama=llama)
+    return msgspec.structs.replace(base, **own)
 
 
 def greedy(prompt: str, **stopping: object) -> GenerationRequest:
