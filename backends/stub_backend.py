@@ -30,6 +30,7 @@ from backends.base import (
     error_classes,
 )
 from backends.features import refuse_undeclared
+from backends.stub_logprobs import prompt_logprobs, token_logprob
 from backends.stub_script import (
     VOCAB_SIZE,
     Choice,
@@ -40,6 +41,7 @@ from backends.stub_script import (
     read_script,
     script_text,
     split,
+    token_bytes,
     token_id,
 )
 from backends.types import (
@@ -98,7 +100,7 @@ class StubEngine:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(prefill_only=True)
+        return Capabilities(prefill_only=True, logprobs=True)
 
     @property
     def info(self) -> ModelInfo:
@@ -128,14 +130,16 @@ class StubEngine:
             yield Accepted(len(prompt))
             pace = _Pace(script)
             if request.echo:
+                wanted = request.prompt_logprobs
+                logprobs = () if wanted is None else prompt_logprobs(prompt, wanted)
                 for index in range(request.n):
-                    yield Delta(index, "".join(prompt))
+                    yield Delta(index, "".join(prompt), logprobs=logprobs)
             for number, step in enumerate(_steps(choices)):
                 await self._misbehave(script, number)
                 await pace.wait()
                 self._generated_tokens += len(step)
                 for delta in step:
-                    yield delta
+                    yield delta if request.logprobs is None else _with_logprobs(delta, request.logprobs)
             await self._misbehave(script, max(choice.tokens for choice in choices))
             for delta in _endings(choices, len(prompt), pace.timings(began)):
                 yield delta
@@ -241,6 +245,11 @@ def _steps(choices: Sequence[Choice]) -> Iterator[list[Delta]]:
     """One list per token position, with the deltas of all choices that are that long."""
     for step in zip_longest(*(choice.deltas(index) for index, choice in enumerate(choices))):
         yield [delta for delta in step if delta is not None]
+
+
+def _with_logprobs(delta: Delta, top: int) -> Delta:
+    logprobs = tuple(token_logprob(token_bytes(token).decode(), top) for token in delta.token_ids)
+    return msgspec.structs.replace(delta, logprobs=logprobs)
 
 
 def _endings(choices: Sequence[Choice], prompt_tokens: int, timings: Timings) -> Iterator[Delta]:

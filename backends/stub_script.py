@@ -24,7 +24,7 @@ VOCAB_SIZE = 1 << 49
 
 _TOKEN = re.compile(r"[ \n]?[!-~]{1,5}|.", re.DOTALL)
 _MAX_TOKEN_BYTES = 6
-_WORDS = ("alpha", "beta", "gamma", "delta", "zeta", "eta", "theta", "iota", "kappa", "mu", "xi", "pi", "rho", "sigma")
+WORDS = ("alpha", "beta", "gamma", "delta", "zeta", "eta", "theta", "iota", "kappa", "mu", "xi", "pi", "rho", "sigma")
 
 Count = Annotated[int, Meta(ge=0)]
 Milliseconds = Annotated[float, Meta(ge=0, le=3_600_000)]
@@ -162,7 +162,7 @@ def compose(script: Script, request: GenerationRequest, budget: int, index: int)
 
 def _answer(script: Script, offset: int, budget: int) -> list[str]:
     if script.tokens is not None:
-        words = islice(cycle(_WORDS), offset % len(_WORDS), None)
+        words = islice(cycle(WORDS), offset % len(WORDS), None)
         return [f" {word}" if number else word for number, word in enumerate(islice(words, min(script.tokens, budget)))]
     if script.json is not UNSET:
         return split(msgspec.json.encode(script.json).decode())

@@ -18,6 +18,12 @@ Task = Literal["generate", "embed"]
 Switch = Literal["auto", "on", "off"]
 Speculation = Literal["off", "ngram"]
 KVCacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
+Quantization = Literal[
+    "f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q5_k_s", "q5_1", "q5_0", "q4_k_m", "q4_k_s", "q4_1", "q4_0", "iq4_nl",
+    "iq4_xs", "q3_k_l", "q3_k_m", "q3_k_s", "iq3_m", "iq3_s", "q2_k",
+]  # fmt: skip
+SplitMode = Literal["none", "layer", "row"]
+RopeScaling = Literal["none", "linear", "yarn", "longrope"]
 
 PRIORITY_NORMAL = 0
 PRIORITY_SPECULATIVE = -1
@@ -145,16 +151,18 @@ class Accepted(Struct, frozen=True, tag="accepted"):
     cached_tokens: int = 0
 
 
-class TokenLogprob(Struct, frozen=True):
+class TokenLogprob(Struct, frozen=True, array_like=True):
     """Natural-log probability of one token, with the bytes that it stands for, and the most probable ones in its place.
 
-    The first token of a prompt follows nothing and so has no probability: `None`.
+    The first token of a prompt follows nothing and so has no probability: `None`. Bytes of control tokens are written
+    out; `shown` is false for a token whose bytes are not part of the text: the end of an answer, a BOS.
     """
 
     token_id: int
     logprob: float | None
     raw: bytes
     top: tuple[tuple[int, float, bytes], ...] = ()
+    shown: bool = True
 
 
 class ToolCallDelta(Struct, frozen=True):
@@ -183,7 +191,12 @@ class Usage(Struct, frozen=True):
 
 
 class Delta(Struct, frozen=True, tag="delta", omit_defaults=True):
-    """What one engine step added to one choice. `finish_reason` and `usage` come with the choice's last delta."""
+    """What one engine step added to one choice. `finish_reason` and `usage` come with the choice's last delta.
+
+    With log-probabilities asked for, `logprobs` has one entry per id in `token_ids`, in order: none is left out, be it
+    the end of the answer or part of a stop text. An echoed prompt comes first, in one or several deltas without
+    `token_ids`, with an entry for each token of the prompt.
+    """
 
     index: int = 0
     text: str = ""
@@ -235,20 +248,40 @@ class TokenPiece(Struct, frozen=True):
 
 
 class LlamaOptions(Struct, frozen=True, kw_only=True):
-    """What only llama.cpp understands. `None` leaves the choice to the engine.
+    """What only llama.cpp understands. `None` leaves the choice to the engine, or to the model where it has one.
 
     `kv_cells` is what all sequences share; prompts that nobody uses now keep at most `prefix_cache_tokens` of them.
+    `kv_cache_type_k` and `_v` replace `kv_cache_type` for keys and values. `tensor_split` are proportions, one per GPU.
+    Weights in full precision are turned into `quantization` when a file is loaded for the first time.
     """
 
     n_threads: int | None = None
+    n_threads_batch: int | None = None
     n_batch: int = 512
     n_parallel: int = 8
     kv_cells: int | None = None
     prefix_cache_tokens: int | None = None
     n_gpu_layers: int = -1
+    split_mode: SplitMode = "layer"
+    main_gpu: int = 0
+    tensor_split: tuple[float, ...] = ()
+    mmap: bool = True
+    mlock: bool = False
     flash_attn: Switch = "auto"
     kv_cache_type: KVCacheType = "f16"
+    kv_cache_type_k: KVCacheType | None = None
+    kv_cache_type_v: KVCacheType | None = None
+    rope_scaling: RopeScaling | None = None
+    rope_freq_base: float | None = None
+    rope_freq_scale: float | None = None
+    yarn_orig_ctx: int | None = None
     speculative: Speculation = "off"
+    quantization: Quantization | None = None
+
+    @property
+    def cache_types(self) -> tuple[KVCacheType, KVCacheType]:
+        """Number formats of the cached keys and of the cached values."""
+        return self.kv_cache_type_k or self.kv_cache_type, self.kv_cache_type_v or self.kv_cache_type
 
 
 class EngineConfig(Struct, frozen=True, kw_only=True):

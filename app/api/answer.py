@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from app.orchestrator import Item, Started
+from app.api.logprobs import ChoiceLogprobs
+from app.orchestrator import Item, Job, Started
 from backends.base import EngineError
 from backends.types import Accepted, Delta, FinishReason, ModelInfo
 
@@ -53,6 +54,10 @@ class Dialect(Protocol):
         """The last that a stream says of a choice."""
         ...
 
+    def logprobs(self) -> ChoiceLogprobs:
+        """What encodes the log-probabilities of a new choice."""
+        ...
+
 
 class Tally:
     """Counts over all prompts and choices of an answer."""
@@ -93,7 +98,7 @@ class Head:
 
     def start(self, started: Started) -> None:
         """Fill in who answers."""
-        self.fields |= {"model": started.expert_id, "system_fingerprint": fingerprint(started.info)}
+        self.fields |= {"model": started.model, "system_fingerprint": fingerprint(started.info)}
 
 
 class Collector:
@@ -102,11 +107,12 @@ class Collector:
     media_type = b"application/json"
     streams = False
 
-    def __init__(self, dialect: Dialect, id: str, choices: int) -> None:
+    def __init__(self, dialect: Dialect, job: Job) -> None:
         self._dialect = dialect
-        self._head = Head(id, dialect.whole_object)
-        self._choices = [Choice() for _ in range(choices)]
-        self._tally = Tally(choices)
+        self._head = Head(job.id, dialect.whole_object)
+        self._choices = [Choice() for _ in range(job.choices)]
+        self._tally = Tally(job.choices)
+        self._logprobs = logprobs_of(job, dialect)
 
     def feed(self, item: Item) -> bytes:
         """Take in one item; there is nothing to send yet."""
@@ -116,13 +122,23 @@ class Collector:
         self._tally.add(item)
         if isinstance(item, Delta):
             self._choices[item.index].add(item)
+            if self._logprobs:
+                self._logprobs[item.index].feed(item)
         return b""
 
     def flush(self) -> bytes:
         """The whole body; raises `EngineError` if the answer is not complete."""
         self._tally.check_complete()
         choices = [self._dialect.whole(index, choice) for index, choice in enumerate(self._choices)]
+        for choice, logprobs in zip(choices, self._logprobs, strict=False):
+            choice["logprobs"] = logprobs.flush()
         return msgspec.json.encode({**self._head.fields, "choices": choices, "usage": self._tally.usage()})
+
+
+def logprobs_of(job: Job, dialect: Dialect) -> list[ChoiceLogprobs]:
+    """One per choice if the job asks for log-probabilities, else none."""
+    wanted = job.requests[0].logprobs is not None
+    return [dialect.logprobs() for _ in range(job.choices)] if wanted else []
 
 
 def new_id(prefix: str) -> str:

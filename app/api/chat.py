@@ -10,6 +10,7 @@ from starlette.requests import Request
 from app.api.answer import Choice, new_id
 from app.api.body import decode
 from app.api.generation import reply
+from app.api.logprobs import ChoiceLogprobs, ContentLogprobs, chat_alternatives
 from app.api.messages import ignored_fields, translate_messages
 from app.api.parameters import CHAT_FEATURES, ignored_parameters, translate_parameters
 from app.api.reply import Reply
@@ -50,6 +51,10 @@ class ChatDialect:
         """An empty delta."""
         return _chunk_choice(index, {}, reason)
 
+    def logprobs(self) -> ChoiceLogprobs:
+        """Those of the content."""
+        return ContentLogprobs()
+
 
 async def chat_completions(request: Request) -> Reply:
     """Answer a conversation, whole or as a stream."""
@@ -63,7 +68,9 @@ def chat_job(body: ChatBody, job_id: str, settings: Settings) -> Job:
     """What the orchestrator shall do."""
     shared = translate_parameters(body, job_id, CHAT_FEATURES, settings)
     conversation = translate_messages(body.messages)
-    request = msgspec.structs.replace(shared, messages=conversation, template=_template(body))
+    request = msgspec.structs.replace(
+        shared, messages=conversation, template=_template(body), logprobs=chat_alternatives(body)
+    )
     return Job(job_id, body.model, (request,))
 
 

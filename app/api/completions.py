@@ -11,6 +11,7 @@ from starlette.requests import Request
 from app.api.answer import Choice, new_id
 from app.api.body import decode
 from app.api.generation import reply
+from app.api.logprobs import ChoiceLogprobs, TextLogprobs, prompt_alternatives
 from app.api.parameters import COMPLETION_FEATURES, ignored_parameters, translate_parameters
 from app.api.reply import Reply
 from app.api.wire import CompletionBody
@@ -46,6 +47,10 @@ class TextDialect:
         """An empty text."""
         return _choice(index, "", reason)
 
+    def logprobs(self) -> ChoiceLogprobs:
+        """Those of all tokens."""
+        return TextLogprobs()
+
 
 async def completions(request: Request) -> Reply:
     """Continue one or more prompts, whole or as a stream."""
@@ -57,7 +62,9 @@ async def completions(request: Request) -> Reply:
 def completion_job(body: CompletionBody, job_id: str, settings: Settings) -> Job:
     """What the orchestrator shall do: one generation per prompt."""
     shared = translate_parameters(body, job_id, COMPLETION_FEATURES, settings)
-    shared = msgspec.structs.replace(shared, echo=bool(body.echo))
+    shared = msgspec.structs.replace(
+        shared, echo=bool(body.echo), logprobs=body.logprobs, prompt_logprobs=prompt_alternatives(body)
+    )
     prompts, most = split_prompts(body.prompt), settings.limits.max_queue
     if len(prompts) * shared.n > most:
         raise InvalidRequestError(f"'prompt' and 'n' ask for more than {most} answers", param="prompt")

@@ -24,6 +24,6 @@ def reply(request: Request, body: GenerationBody, job: Job, dialect: Dialect, ig
 def encoder(body: GenerationBody, job: Job, dialect: Dialect) -> Encoder:
     """What turns the job's events into the body of the answer."""
     if not body.stream:
-        return Collector(dialect, job.id, job.choices)
+        return Collector(dialect, job)
     usage = bool(body.stream_options and body.stream_options.include_usage)
-    return StreamEncoder(dialect, job.id, job.choices, include_usage=usage)
+    return StreamEncoder(dialect, job, include_usage=usage)

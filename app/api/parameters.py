@@ -18,19 +18,16 @@ CHAT_FEATURES: Mapping[str, tuple[Any, ...]] = {
     "audio": (None,),
     "function_call": (None, "none"),
     "functions": (None, []),
-    "logprobs": (None, False),
     "modalities": (None, ["text"]),
     "response_format": (None, {"type": "text"}),
     "tool_choice": (None, "none"),
     "tools": (None, []),
-    "top_logprobs": (None,),
     "web_search_options": (None,),
 }
 """Fields of features that chat does not offer, each with the values that ask for nothing."""
 
 COMPLETION_FEATURES: Mapping[str, tuple[Any, ...]] = {
     "best_of": (None, 1),
-    "logprobs": (None,),
     "suffix": (None, ""),
 }
 

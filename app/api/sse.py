@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from app.api.answer import Dialect, Head, Tally
+from app.api.answer import Dialect, Head, Tally, logprobs_of
 from app.errors import envelope
-from app.orchestrator import Item, Started
-from backends.types import Delta
+from app.orchestrator import Item, Job, Started
+from backends.types import Delta, FinishReason
 
 DONE = b"data: [DONE]\n\n"
 PING = b": ping\n\n"
@@ -31,11 +31,12 @@ class StreamEncoder:
     media_type = b"text/event-stream"
     streams = True
 
-    def __init__(self, dialect: Dialect, id: str, choices: int, *, include_usage: bool = False) -> None:
+    def __init__(self, dialect: Dialect, job: Job, *, include_usage: bool = False) -> None:
         self._dialect = dialect
-        self._head = Head(id, dialect.chunk_object)
+        self._head = Head(job.id, dialect.chunk_object)
         self._opened: set[int] = set()
-        self._tally = Tally(choices)
+        self._tally = Tally(job.choices)
+        self._logprobs = logprobs_of(job, dialect)
         # With usage asked for, all chunks before the one that carries it have the field, and null in it.
         self._tail: dict[str, Any] = {"usage": None} if include_usage else {}
 
@@ -56,12 +57,27 @@ class StreamEncoder:
 
     def _choices(self, delta: Delta) -> list[dict[str, Any]]:
         found = self._dialect.content(delta)
+        if self._logprobs:
+            self._logprobs[delta.index].feed(delta)
+            if found:
+                found[-1]["logprobs"] = _unless_empty(self._logprobs[delta.index].take())
         if delta.finish_reason is not None:
-            found.append(self._dialect.closing(delta.index, delta.finish_reason))
+            found.append(self._closing(delta.index, delta.finish_reason))
         if not found or delta.index in self._opened:
             return found
         self._opened.add(delta.index)
         return self._dialect.opening(delta.index) + found
 
+    def _closing(self, index: int, reason: FinishReason) -> dict[str, Any]:
+        """The end of a choice. Log-probabilities come with the text of their tokens; what brought none comes here."""
+        found = self._dialect.closing(index, reason)
+        if self._logprobs:
+            found["logprobs"] = _unless_empty(self._logprobs[index].flush())
+        return found
+
     def _chunk(self, choice: dict[str, Any]) -> bytes:
         return event({**self._head.fields, "choices": [choice], **self._tail})
+
+
+def _unless_empty(logprobs: dict[str, Any]) -> dict[str, Any] | None:
+    return logprobs if any(logprobs.values()) else None

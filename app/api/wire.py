@@ -24,6 +24,7 @@ Probability = Annotated[float, Meta(ge=0, le=1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Factor = Annotated[float, Meta(gt=0, le=10)]
 Bias = Annotated[float, Meta(ge=-100, le=100)]
+Alternatives = Annotated[int, Meta(ge=0, le=20)]
 Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 StopText = Annotated[str, Meta(min_length=1, max_length=1_000)]
 ToolCallId = Annotated[str, Meta(min_length=1, max_length=1_000)]
@@ -78,7 +79,6 @@ class GenerationBody(Ignored, kw_only=True):
     frequency_penalty: Penalty | None = None
     seed: Int64 | None = None
     logit_bias: dict[TokenId, Bias] | None = None
-    logprobs: Any = None
 
 
 class FunctionCall(Struct, kw_only=True):
@@ -140,7 +140,8 @@ class ChatBody(GenerationBody, forbid_unknown_fields=True, kw_only=True):
     response_format: Any = None
     tool_choice: Any = None
     tools: Any = None
-    top_logprobs: Any = None
+    logprobs: bool | None = None
+    top_logprobs: Alternatives | None = None
     web_search_options: Any = None
 
 
@@ -149,6 +150,7 @@ class CompletionBody(GenerationBody, forbid_unknown_fields=True, kw_only=True):
 
     prompt: str | list[str | TokenId | TokenIds]
     echo: bool | None = None
+    logprobs: Alternatives | None = None
     best_of: Any = None
     suffix: Any = None
 

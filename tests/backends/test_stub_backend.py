@@ -174,9 +174,7 @@ async def test_mistakes_in_a_script_are_named(script: dict[str, Any], named: str
         await play(ask(script))
 
 
-@pytest.mark.parametrize(
-    "fields", [{"logprobs": 1}, {"prompt_logprobs": 1}, {"constraint": Constraint("json_object")}, {"adapter": "a"}]
-)
+@pytest.mark.parametrize("fields", [{"constraint": Constraint("json_object")}, {"adapter": "a"}])
 async def test_what_the_stub_lacks_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(base.UnsupportedError):
         await play(ask("hi", **fields))

@@ -197,8 +197,6 @@ async def test_the_number_of_choices_is_bounded_by_the_settings() -> None:
         ("function_call", "auto"),
         ("response_format", {"type": "json_object"}),
         ("response_format", "json"),
-        ("logprobs", True),
-        ("top_logprobs", 5),
         ("modalities", ["text", "audio"]),
         ("audio", {"voice": "x"}),
         ("web_search_options", {}),
@@ -209,7 +207,7 @@ async def test_features_that_are_not_offered_are_refused_by_name(field: str, val
     assert (error["param"], error["code"]) == (field, "unsupported_parameter")
 
 
-@pytest.mark.parametrize(("field", "value"), [("suffix", "x"), ("best_of", 2), ("logprobs", 0), ("logprobs", 5)])
+@pytest.mark.parametrize(("field", "value"), [("suffix", "x"), ("best_of", 2)])
 async def test_completions_refuse_what_is_not_offered(field: str, value: Any) -> None:
     error = await refused({"prompt": "Hi", field: value}, "/v1/completions")
     assert (error["param"], error["code"]) == (field, "unsupported_parameter")

@@ -12,10 +12,10 @@ from app.api.answer import Collector
 from app.api.chat import ChatDialect
 from app.api.reply import Connection, Patience, Reply
 from app.api.sse import PING, StreamEncoder
-from app.orchestrator import Item, Started
+from app.orchestrator import Item, Job, Started
 from app.settings.sections import ServerSettings
 from backends.base import CapacityError, EngineCrashedError, ModelLoadingError, ModelUnavailableError
-from backends.types import Accepted, Delta
+from backends.types import Accepted, Delta, GenerationRequest
 from tests.app.asgi import Client, Exchange
 from tests.app.doubles import FOREVER, INFO, OnePool, ScriptedEngine, Step, says
 from tests.app.serving import SETTINGS, chat, serving, settings_with
@@ -30,7 +30,8 @@ HEAD = Started("double", INFO)
 async def told(*script: Step, streams: bool = True) -> Exchange:
     """The answer to a request whose engine plays the script, where streams may be silent for 0.02 seconds."""
     items = play([HEAD, *script])
-    encoder = StreamEncoder(ChatDialect(), "id", 1) if streams else Collector(ChatDialect(), "id", 1)
+    job = Job("id", None, (GenerationRequest(id="id"),))
+    encoder = StreamEncoder(ChatDialect(), job) if streams else Collector(ChatDialect(), job)
     return await Client(Reply(items, encoder, Patience(5, 0.02))).ask("GET", "/")
 
 

@@ -1,0 +1,121 @@
+"""Log-probabilities of tokens, from rows of logits: pure NumPy, no context needed.
+
+They are the model's own: natural logarithms of the softmax over raw logits, before temperature, penalties, bias and
+masks, as OpenAI's API and vLLM give them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from msgspec import structs
+from numpy.typing import NDArray
+
+from backends.types import Delta, TokenLogprob
+
+Logits = NDArray[np.float32]
+"""One row of logits, as long as the vocabulary. It is read and never written."""
+
+Piece = Callable[[int], bytes]
+"""The bytes of a token, control tokens written out."""
+
+_GROUPS = 1024
+_ENTRIES_PER_DELTA = 512
+
+
+def token_logprob(logits: Logits, token: int, top: int, piece: Piece) -> TokenLogprob:
+    """The log-probability of `token`, and the `top` most probable tokens in falling order (of equals the lower id).
+
+    Sums are taken in double precision. The logarithm of nothing is `-inf`: a logit of `-inf` or NaN, or a row without a
+    single finite one. Whoever writes JSON has to replace it.
+    """
+    scores, normaliser = _normalised(logits)
+
+    def logprob(id: int) -> float:
+        return float(scores[id]) - normaliser
+
+    best = tuple((id, logprob(id), piece(id)) for id in _highest(scores, top))
+    return TokenLogprob(token, logprob(token), piece(token), best)
+
+
+def prompt_logprobs(rows: Iterable[Logits], tokens: Sequence[int], top: int, piece: Piece) -> list[TokenLogprob]:
+    """One entry per row: what `token_logprob` says of `tokens[i]` by `rows[i]`, the logits of the position before it.
+
+    `rows` may be an array of rows × vocabulary or any iterable of rows. They are taken one by one, so a long stretch
+    of a prompt needs no more memory than a row. Raises `ValueError` if there are more or fewer rows than tokens.
+    """
+    return [token_logprob(row, token, top, piece) for row, token in zip(rows, tokens, strict=True)]
+
+
+def first_of_prompt(token: int, piece: Piece) -> TokenLogprob:
+    """The entry of a prompt's first token, which follows nothing."""
+    return TokenLogprob(token, None, piece(token))
+
+
+def as_echoed(entries: Iterable[TokenLogprob], text: str, adds_text: Callable[[int], bool]) -> tuple[TokenLogprob, ...]:
+    """A prompt's entries as they stand in its echoed `text`.
+
+    Tokens that the text lacks (a BOS that the server has added) are marked as not shown; a first token loses the space
+    that some vocabularies put before every text. Where text and tokens differ, as where bytes that are not UTF-8 became
+    U+FFFD, `adds_text` decides: it is false for control tokens.
+    """
+    raw_text, at, found = text.encode(), 0, []
+    for entry in entries:
+        raw = entry.raw
+        if at == 0 and not raw_text.startswith(raw) and raw[:1] == b" " and raw_text.startswith(raw[1:]):
+            raw = raw[1:]
+        shown = raw_text.startswith(raw, at)
+        at += len(raw) if shown else 0
+        found.append(structs.replace(entry, raw=raw, shown=shown or adds_text(entry.token_id)))
+    return tuple(found)
+
+
+def echo_deltas(index: int, text: str, entries: Sequence[TokenLogprob]) -> list[Delta]:
+    """A choice's echo: the text at once, its entries over as many deltas as it takes to keep each of them small.
+
+    A prompt of tens of thousands of tokens with twenty alternatives each would not fit one frame between the processes.
+    """
+    starts = range(_ENTRIES_PER_DELTA, len(entries), _ENTRIES_PER_DELTA)
+    rest = (tuple(entries[start : start + _ENTRIES_PER_DELTA]) for start in starts)
+    first = Delta(index, text, logprobs=tuple(entries[:_ENTRIES_PER_DELTA]))
+    return [first, *(Delta(index, logprobs=part) for part in rest)]
+
+
+def _normalised(logits: Logits) -> tuple[Logits, float]:
+    """The row without NaN, and what to subtract from it: the logarithm of the sum of its exponentials."""
+    highest = logits.max()
+    if np.isnan(highest):
+        logits = np.where(np.isnan(logits), np.float32(-np.inf), logits)
+        highest = logits.max()
+    if np.isposinf(highest):
+        logits = np.where(np.isposinf(logits), np.float32(0), np.float32(-np.inf))
+        highest = np.float32(0)
+    if np.isneginf(highest):
+        return logits, 0.0
+    # Differences from the maximum are all that float32 has to hold; the sum of up to 10⁵ of them is a double.
+    return logits, float(highest) + float(np.log(np.exp(logits - highest).sum(dtype=np.float64)))
+
+
+def _highest(scores: Logits, count: int) -> list[int]:
+    """The ids of the highest scores, in falling order."""
+    if count <= 0:
+        return []
+    candidates = _candidates(scores, count)
+    # Candidates are in order of their ids, and a stable sort keeps it among equals.
+    order = np.argsort(-scores[candidates], kind="stable")[:count]
+    return [int(id) for id in candidates[order]]
+
+
+def _candidates(scores: Logits, count: int) -> NDArray[np.intp]:
+    """Ids in rising order, few in most cases, with the `count` highest scores among them.
+
+    The maximum of each of some groups is a score itself, so the score at place `count` of the whole row is not below
+    the maximum at that place. Columns of a reshaped row as groups make this one pass over memory.
+    """
+    groups = max(_GROUPS, count)
+    if scores.size < 2 * groups:
+        return np.arange(scores.size)
+    maxima = scores[: scores.size // groups * groups].reshape(-1, groups).max(axis=0)
+    threshold = np.partition(maxima, groups - count)[groups - count]
+    return np.flatnonzero(scores >= threshold)
