@@ -9,9 +9,10 @@ import os
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import PrivateAttr, ValidationError
+from pydantic import PrivateAttr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from app.settings.llama import LlamaSettings
 from app.settings.reading import (
     PREFIX,
     FlatVariables,
@@ -23,7 +24,6 @@ from app.settings.reading import (
 )
 from app.settings.sections import (
     LimitSettings,
-    LlamaSettings,
     LoggingSettings,
     ModelSettings,
     ServerSettings,
@@ -54,6 +54,15 @@ class Settings(BaseSettings):
         unset="~/.cache/jarvis",
     )
     _from_file: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _engine_can_quantise(self) -> Self:
+        if self.llama.quantization and self.model.engine == "vllm":
+            raise ValueError(
+                f"JARVIS_QUANTIZATION='{self.llama.quantization}' makes smaller copies of GGUF files, which"
+                " JARVIS_INFERENCE_ENGINE='vllm' does not serve: unset one of them"
+            )
+        return self
 
     @classmethod
     def settings_customise_sources(cls, *_: Any, **sources: Any) -> tuple[PydanticBaseSettingsSource, ...]:
@@ -93,6 +102,7 @@ class Settings(BaseSettings):
             chat_format=model.chat_format,
             chat_format_file=model.chat_format_file,
             context_window=model.context_window,
+            adapters=model.adapters,
             log_level=self.logging.effective_level,
             engine_log_level=self.logging.llama_log_level,
             llama=LlamaOptions(**self.llama.model_dump()),

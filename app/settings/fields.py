@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -57,6 +57,10 @@ def as_variable(value: Any) -> str:
     """A value as it would be written in the environment."""
     if isinstance(value, bool):
         return str(int(value))
+    if isinstance(value, Mapping):
+        return ",".join(f"{key}={as_variable(item)}" for key, item in value.items())
+    if isinstance(value, tuple):
+        return ",".join(as_variable(item) for item in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

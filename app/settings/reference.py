@@ -44,7 +44,7 @@ def effective(settings: Settings, variables: Variables) -> Iterator[tuple[str, s
 
 
 def _shown(field: FieldInfo, value: Any) -> str:
-    if value in (None, ()):
+    if value in (None, (), {}):
         return f"({unset_in_words(field)})"
     return MASK if is_secret(field) else as_variable(value)
 

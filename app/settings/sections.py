@@ -7,12 +7,13 @@ it. `.env.example` and the README's table are written from these fields (`app.se
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
-from backends.types import EngineName, KVCacheType, Switch
+from backends.types import EngineName
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 BUNDLED_MODEL = PROJECT_ROOT / "models" / "tiny" / "jarvis-tiny-q8_0.gguf"
@@ -36,12 +37,29 @@ def _expand(value: Any) -> Any:
     return str(Path(value).expanduser()) if isinstance(value, str) else value
 
 
+def _adapters(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    adapters: dict[str, str] = {}
+    for item in _split(value):
+        name, equals, path = (part.strip() for part in item.partition("="))
+        if not (equals and path):
+            raise ValueError(f"'{item[:200]}' is not name=path; several are separated by commas")
+        if not _ADAPTER_NAME.fullmatch(name):
+            raise ValueError(f"'{name[:200]}' is no adapter's name: up to 64 of letters, digits, '.', '_' and '-'")
+        if name in adapters:
+            raise ValueError(f"two adapters are called '{name}'")
+        adapters[name] = _expand(path)
+    return adapters
+
+
 def _canonical(name: str) -> str:
     from backends.chat_formats.builtin import canonical_name
 
     return canonical_name(name)
 
 
+_ADAPTER_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 AnyCase = BeforeValidator(_lower)
 CommaSeparated = BeforeValidator(_split)
 UserPath = Annotated[str, BeforeValidator(_expand)]
@@ -49,6 +67,7 @@ Engine = Annotated[EngineName, AnyCase]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], AnyCase]
 EngineLogLevel = Annotated[Literal["debug", "info", "warning", "error", "none"], AnyCase]
 ChatFormatName = Annotated[str, AfterValidator(_canonical)]
+Adapters = Annotated[dict[str, str], BeforeValidator(_adapters)]
 
 
 def variable(name: str, default: Any, description: str, *, unset: str | None = None, **bounds: Any) -> Any:
@@ -96,6 +115,12 @@ class ModelSettings(Section):
         "JARVIS_CHAT_FORMAT_FILE",
         None,
         "The file that describes the `custom` chat format (docs/chat-formats.md).",
+        unset="none",
+    )
+    adapters: Adapters = variable(
+        "JARVIS_LORA_ADAPTERS",
+        {},
+        "LoRA adapters of the model as name=path with commas between them; requests choose one as model `alias:name`.",
         unset="none",
     )
     context_window: int | None = variable(
@@ -187,38 +212,6 @@ class ServerSettings(Section):
                 "or JARVIS_ALLOW_INSECURE=1 to serve everybody"
             )
         return self
-
-
-class LlamaSettings(Section):
-    """How llama.cpp uses the machine."""
-
-    n_threads: int | None = variable(
-        "JARVIS_N_THREADS",
-        None,
-        "Threads that compute.",
-        unset="the physical cores, fewer for very small models",
-        ge=1,
-        le=1024,
-    )
-    n_batch: int = variable(
-        "JARVIS_N_BATCH", 512, "Most tokens in one decode step, JARVIS_N_PARALLEL at least.", ge=1, le=65_536
-    )
-    n_parallel: int = variable("JARVIS_N_PARALLEL", 8, "Sequences that generate at once.", ge=1, le=256)
-    kv_cells: int | None = variable(
-        "JARVIS_KV_CELLS",
-        None,
-        "Tokens that all sequences together keep in the KV cache.",
-        unset="as many context windows as are sensible and fit the memory",
-        ge=64,
-        le=268_435_456,
-    )
-    n_gpu_layers: int = variable(
-        "JARVIS_N_GPU_LAYERS", -1, "Layers computed on a GPU, where the build has one; -1: all.", ge=-1, le=10_000
-    )
-    flash_attn: Annotated[Switch, AnyCase] = variable("JARVIS_FLASH_ATTN", "auto", "Flash attention.")
-    kv_cache_type: Annotated[KVCacheType, AnyCase] = variable(
-        "JARVIS_KV_CACHE_TYPE", "f16", "Number format of the KV cache; smaller ones save memory and cost accuracy."
-    )
 
 
 class LimitSettings(Section):

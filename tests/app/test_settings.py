@@ -120,6 +120,16 @@ def test_every_problem_is_named_at_once(env_file: Path) -> None:
         ("DEBUG", "app:*"),
         ("LLAMA_LOG_LEVEL", "loud"),
         ("JARVIS_MAX_TOKENS", "0"),
+        ("JARVIS_QUANTIZATION", "iq1_s"),
+        ("JARVIS_N_THREADS_BATCH", "0"),
+        ("JARVIS_PREFIX_CACHE_TOKENS", "-1"),
+        ("JARVIS_KV_CACHE_TYPE_K", "q3_0"),
+        ("JARVIS_MMAP", "maybe"),
+        ("JARVIS_SPLIT_MODE", "tensor"),
+        ("JARVIS_ROPE_SCALING", "ntk"),
+        ("JARVIS_ROPE_FREQ_BASE", "inf"),
+        ("JARVIS_ROPE_FREQ_SCALE", "0"),
+        ("JARVIS_SPECULATIVE", "yes"),
     ],
 )
 def test_a_bad_value_is_refused_with_its_name(name: str, value: str) -> None:
@@ -153,6 +163,33 @@ def test_variables_that_contradict_each_other_are_refused() -> None:
     assert "JARVIS_CHAT_FORMAT_FILE" in problems(JARVIS_CHAT_FORMAT="custom")[0]
     assert "JARVIS_CHAT_FORMAT_FILE" in problems(JARVIS_CHAT_FORMAT_FILE="f.toml", JARVIS_CHAT_FORMAT="chatml")[0]
     assert "JARVIS_MAX_TOKENS_LIMIT" in problems(JARVIS_MAX_TOKENS="9", JARVIS_MAX_TOKENS_LIMIT="8")[0]
+
+
+def test_adapters_have_names_and_paths() -> None:
+    value = "sql=/l/sql.gguf, fr-2.b = ~/fr=1.gguf ,"
+    adapters = {"sql": "/l/sql.gguf", "fr-2.b": str(Path.home() / "fr=1.gguf")}
+    assert load(JARVIS_LORA_ADAPTERS=value).engine_config().adapters == adapters
+    listed = effective(load(JARVIS_LORA_ADAPTERS="a=/x,b=/y"), Variables.read({"JARVIS_LORA_ADAPTERS": "_"}, None))
+    assert ("JARVIS_LORA_ADAPTERS", "a=/x,b=/y", "environment") in list(listed)
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        ("sql", "'sql' is not name=path"),
+        ("sql=", "'sql=' is not name=path"),
+        ("=/l/sql.gguf", "'' is no adapter's name"),
+        ("a b=/l", "'a b' is no adapter's name"),
+        ("a:b=/l", "'a:b' is no adapter's name"),
+        (f"{'x' * 65}=/l", "is no adapter's name"),
+        ("a=/l,a=/m", "two adapters are called 'a'"),
+        (",", "nothing stands between the commas"),
+    ],
+)
+def test_bad_adapters_are_refused_with_what_is_wrong(value: str, fault: str) -> None:
+    (line,) = problems(JARVIS_LORA_ADAPTERS=value)
+    assert line.startswith(f"JARVIS_LORA_ADAPTERS='{value[:200]}' (environment): ")
+    assert fault in line
 
 
 def test_chat_formats_are_known_under_the_names_that_people_type() -> None:
@@ -198,6 +235,15 @@ def test_the_engine_is_told_what_concerns_it() -> None:
     assert (config.engine, config.model, config.alias) == ("llama_cpp", "/m.gguf", "m")
     assert (config.llama.n_parallel, config.llama.kv_cache_type, config.llama.n_threads) == (4, "q8_0", None)
     assert (config.log_level, config.engine_log_level) == ("debug", "warning")
+
+
+def test_quantisation_is_for_gguf_files() -> None:
+    assert load().llama.quantization is None
+    assert load(JARVIS_QUANTIZATION="Q4_K_M").engine_config().llama.quantization == "q4_k_m"
+    assert problems(JARVIS_QUANTIZATION="q4_0", JARVIS_INFERENCE_ENGINE="vllm") == [
+        "JARVIS_QUANTIZATION='q4_0' makes smaller copies of GGUF files, which JARVIS_INFERENCE_ENGINE='vllm' does not"
+        " serve: unset one of them"
+    ]
 
 
 def test_workers_see_neither_our_variables_nor_secrets(env_file: Path) -> None:
