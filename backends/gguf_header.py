@@ -7,12 +7,13 @@ Layout: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from backends.base import ModelUnavailableError
 
@@ -21,28 +22,56 @@ Value = str | int | float | bool
 _MAX_PAIRS: Final = 65_536
 _MAX_TENSORS: Final = 1_000_000
 _MAX_ARRAY: Final = 64_000_000
+_KEPT_ARRAY: Final = 1024  # more layers than llama.cpp allows; longer arrays are vocabularies
 _MAX_DIMENSIONS: Final = 4
 _MAX_ALIGNMENT: Final = 65_536
 _STRING, _ARRAY, _BOOL = 8, 9, 7
 _SCALARS: Final = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<B", 10: "<Q", 11: "<q", 12: "<d"}
-# ggml type: (weights per block, bytes per block). A type that is not here is left for llama.cpp to judge.
-_BLOCKS: Final = {
+BLOCKS: Final = {
     0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34),
     10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 15: (256, 292),
     16: (256, 66), 17: (256, 74), 18: (256, 98), 19: (256, 50), 20: (32, 18), 21: (256, 110), 22: (256, 82),
     23: (256, 136), 24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8), 29: (256, 56), 30: (1, 2),
     34: (256, 54), 35: (256, 66), 39: (32, 17), 40: (64, 36),
 }  # fmt: skip
+"""Weights per block and bytes per block, by ggml type. A type that is not here is left for llama.cpp to judge."""
+
+
+class Tensor(NamedTuple):
+    """A tensor's lengths, the fastest running first, and its ggml type."""
+
+    shape: tuple[int, ...]
+    type: int
 
 
 @dataclass(frozen=True)
 class GGUFHeader:
-    """What the header says. `metadata` holds scalars and strings only; `tensor_bytes` is the end of the last tensor."""
+    """What the header says. `metadata` holds scalars and strings only; `tensor_bytes` is the end of the last tensor.
+
+    `types` has the bytes that tensors of each ggml type take (0 for types unknown here); their data begins `data_start`
+    bytes into the file. `arrays` holds short arrays of numbers, such as those with an entry per layer; `value_types`
+    says of every key which type of GGUF its value has (9: an array).
+    """
 
     version: int
     metadata: dict[str, Value]
     tensors: int
     tensor_bytes: int
+    types: dict[int, int]
+    data_start: int
+    arrays: dict[str, tuple[int | float, ...]] = field(default_factory=dict)
+    value_types: dict[str, int] = field(default_factory=dict)
+    layout: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def all_tensors(self) -> dict[str, Tensor] | None:
+        """The tensors of the model, or `None` where other files have more of them."""
+        return None if self.metadata.get("split.count", 1) != 1 else self.layout
+
+    @property
+    def quantised(self) -> bool:
+        """Whether some tensors are stored in blocks that share a scale; a type unknown here counts as one of those."""
+        return any(BLOCKS.get(kind, (0, 0))[0] != 1 for kind in self.types)
 
 
 class _Damaged(Exception):
@@ -82,6 +111,10 @@ class _Reader:
         self._data = data
         self._size = len(data)
         self._at = 0
+        self._types: dict[int, int] = {}
+        self._arrays: dict[str, tuple[int | float, ...]] = {}
+        self._value_types: dict[str, int] = {}
+        self._layout: dict[str, Tensor] = {}
 
     def header(self) -> GGUFHeader:
         if self._data[:4] != b"GGUF":
@@ -99,17 +132,19 @@ class _Reader:
             if value is not None:
                 metadata[key] = value
         ends = [self._tensor() for _ in range(tensors)]
-        alignment = metadata.get("general.alignment", 32)
-        return self._located(GGUFHeader(version, metadata, tensors, max(ends, default=0)), alignment)
-
-    def _located(self, header: GGUFHeader, alignment: Value) -> GGUFHeader:
-        if not isinstance(alignment, int) or not 0 < alignment <= _MAX_ALIGNMENT or alignment & (alignment - 1):
-            raise _Damaged(f"general.alignment is {alignment!r}, not a power of two up to {_MAX_ALIGNMENT}")
-        start = -(-self._at // alignment) * alignment
-        if header.tensor_bytes and start + header.tensor_bytes > self._size:
-            missing = start + header.tensor_bytes - self._size
+        start = self._data_start(metadata)
+        found = (self._types, start, self._arrays, self._value_types, self._layout)
+        header = GGUFHeader(version, metadata, tensors, max(ends, default=0), *found)
+        if header.tensor_bytes and header.data_start + header.tensor_bytes > self._size:
+            missing = header.data_start + header.tensor_bytes - self._size
             raise _Damaged(f"it is cut short: {missing} bytes of tensor data are missing at its end")
         return header
+
+    def _data_start(self, metadata: dict[str, Value]) -> int:
+        alignment = metadata.get("general.alignment", 32)
+        if not isinstance(alignment, int) or not 0 < alignment <= _MAX_ALIGNMENT or alignment & (alignment - 1):
+            raise _Damaged(f"general.alignment is {alignment!r}, not a power of two up to {_MAX_ALIGNMENT}")
+        return -(-self._at // alignment) * alignment
 
     def _take(self, size: int, what: str) -> int:
         """Move past `size` bytes that must exist; returns where they begin."""
@@ -134,9 +169,9 @@ class _Reader:
         return self._data[start : self._at].decode(errors="replace")
 
     def _value(self, key: str) -> Value | None:
-        kind = self._number("<I", f"type of {key}")
+        kind = self._value_types[key] = self._number("<I", f"type of {key}")
         if kind == _ARRAY:
-            self._skip_array(key)
+            self._array(key)
             return None
         if kind == _STRING:
             return self._string(key)
@@ -146,13 +181,15 @@ class _Reader:
         value: int | float = struct.unpack_from(_SCALARS[kind], self._data, start)[0]
         return bool(value) if kind == _BOOL else value
 
-    def _skip_array(self, key: str) -> None:
+    def _array(self, key: str) -> None:
         kind = self._number("<I", f"type of {key}")
         count = self._bounded(f"length of {key}", _MAX_ARRAY)
         if kind == _STRING:
             self._skip_strings(count, key)
         elif kind in _SCALARS:
-            self._take(count * struct.calcsize(_SCALARS[kind]), key)
+            start = self._take(count * struct.calcsize(_SCALARS[kind]), key)
+            if count <= _KEPT_ARRAY:
+                self._arrays[key] = struct.unpack_from(f"<{count}{_SCALARS[kind][1]}", self._data, start)
         else:
             raise _Damaged(f"{key} is an array of the unsupported type {kind}")
 
@@ -173,19 +210,19 @@ class _Reader:
         dimensions = self._number("<I", f"dimensions of {name}")
         if not 0 < dimensions <= _MAX_DIMENSIONS:
             raise _Damaged(f"tensor {name!r} has {dimensions} dimensions")
-        weights = 1
-        row = 0
-        for axis in range(dimensions):
-            length = self._number("<Q", f"shape of {name}")
-            row = length if axis == 0 else row
-            weights *= length
-            if weights >= 2**63:
-                raise _Damaged(f"tensor {name!r} is larger than any memory")
+        shape = tuple(self._number("<Q", f"shape of {name}") for _ in range(dimensions))
+        row, weights = shape[0], math.prod(shape)
+        if weights >= 2**63:
+            raise _Damaged(f"tensor {name!r} is larger than any memory")
         kind = self._number("<I", f"type of {name}")
         offset = self._number("<Q", f"offset of {name}")
-        if kind not in _BLOCKS:
+        self._layout[name] = Tensor(shape, kind)
+        if kind not in BLOCKS:
+            self._types.setdefault(kind, 0)
             return offset
-        per_block, block_bytes = _BLOCKS[kind]
+        per_block, block_bytes = BLOCKS[kind]
         if row % per_block:
             raise _Damaged(f"tensor {name!r} has rows of {row} weights, not a multiple of {per_block}")
-        return offset + weights // per_block * block_bytes
+        size = weights // per_block * block_bytes
+        self._types[kind] = self._types.get(kind, 0) + size
+        return offset + size

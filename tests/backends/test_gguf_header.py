@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import gguf
@@ -22,6 +23,8 @@ def write_model(path: Path) -> None:
     writer.add_context_length(128)
     writer.add_token_list(["a", "b", "c"])
     writer.add_token_scores([0.0, 1.0, 2.0])
+    writer.add_array("llama.attention.head_count_kv", [2, 0, 4])
+    writer.add_array("llama.recurrent", [False, True])
     writer.add_tensor("weights", np.ones((4, 32), np.float32))
     writer.add_tensor("bias", np.ones(8, np.float32))
     writer.write_header_to_file()
@@ -56,6 +59,51 @@ def test_a_sound_file_is_described(model: Path) -> None:
     assert header.metadata["llama.context_length"] == 128
     assert (header.version, header.tensors) == (3, 2)
     assert header.tensor_bytes == 4 * 32 * 4 + 8 * 4
+    assert header.types == {0: 4 * 32 * 4 + 8 * 4}
+    assert header.data_start == model.stat().st_size - header.tensor_bytes
+
+
+@pytest.mark.parametrize(("kind", "quantised"), [(0, False), (1, False), (30, False), (26, False), (8, True), (12, True)])
+def test_types_whose_weights_share_a_scale_make_a_file_quantised(model: Path, kind: int, quantised: bool) -> None:
+    types = check_gguf(str(model)).types | {kind: 1}
+    assert replace(check_gguf(str(model)), types=types).quantised == quantised
+
+
+def test_a_type_of_tomorrow_counts_as_quantised(model: Path) -> None:
+    assert replace(check_gguf(str(model)), types={0: 1, 999: 0}).quantised
+
+
+def test_short_arrays_of_numbers_and_the_layout_of_the_tensors_are_kept(model: Path) -> None:
+    header = check_gguf(str(model))
+    assert header.arrays["llama.attention.head_count_kv"] == (2, 0, 4)
+    assert header.arrays["llama.recurrent"] == (0, 1)
+    assert "tokenizer.ggml.tokens" not in header.arrays
+    assert (header.value_types["general.name"], header.value_types["llama.recurrent"]) == (8, 9)
+    assert header.layout == {"weights": ((32, 4), 0), "bias": ((8,), 0)}
+    assert header.all_tensors == header.layout
+
+
+def test_vocabularies_are_not_kept(tmp_path: Path) -> None:
+    path = tmp_path / "long.gguf"
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_array("scores", [0.5] * 2000)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    assert check_gguf(str(path)).arrays == {}
+
+
+def test_one_part_of_several_does_not_know_all_tensors(tmp_path: Path) -> None:
+    path = tmp_path / "part.gguf"
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_uint16("split.count", 2)
+    writer.add_tensor("weights", np.ones((4, 32), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    assert check_gguf(str(path)).all_tensors is None
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
