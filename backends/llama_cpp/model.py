@@ -14,19 +14,34 @@ import llama_cpp
 from backends.base import ModelUnavailableError
 from backends.llama_cpp import native_log
 from backends.llama_cpp.vocab import Vocabulary
+from backends.types import LlamaOptions, SplitMode
+
+SPLIT_MODES: Mapping[SplitMode, int] = {
+    "none": llama_cpp.LLAMA_SPLIT_MODE_NONE,
+    "layer": llama_cpp.LLAMA_SPLIT_MODE_LAYER,
+    "row": llama_cpp.LLAMA_SPLIT_MODE_ROW,
+}
+_LOAD_MODES = {  # by (mmap, mlock)
+    (True, False): llama_cpp.LLAMA_LOAD_MODE_AUTO,  # mapped, unless a device cannot
+    (True, True): llama_cpp.LLAMA_LOAD_MODE_MMAP_MLOCK,
+    (False, False): llama_cpp.LLAMA_LOAD_MODE_NONE,
+    (False, True): llama_cpp.LLAMA_LOAD_MODE_MLOCK,
+}
 
 
 class Model:
     """Weights and vocabulary of one GGUF file."""
 
-    def __init__(self, path: str, *, n_gpu_layers: int, progress: Callable[[float], None]) -> None:
+    def __init__(
+        self, path: str, options: LlamaOptions | None = None, *, progress: Callable[[float], None] = lambda _: None
+    ) -> None:
         """Load `path`; `progress` hears fractions from 0 to 1, on the calling thread.
 
         Raises:
-            ModelUnavailableError: llama.cpp refused the file; the message ends with llama.cpp's own reason.
+            ModelUnavailableError: llama.cpp refused the file; the message ends with llama.cpp's own reason. Or
+                `tensor_split` names more devices than there can be.
         """
-        params = llama_cpp.llama_model_default_params()
-        params.n_gpu_layers = n_gpu_layers
+        params = _native_params(options or LlamaOptions())
 
         def report(fraction: float, _: object) -> bool:
             progress(fraction)
@@ -66,6 +81,12 @@ class Model:
         return int(llama_cpp.llama_model_n_ctx_train(self.handle))
 
     @property
+    def prefixes_can_be_shared(self) -> bool:
+        """Whether the memory keeps all tokens apart; one that is recurrent, or partly so, has only its latest state."""
+        model = self.handle
+        return not (llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model))
+
+    @property
     def parameters(self) -> int:
         """Number of weights."""
         return int(llama_cpp.llama_model_n_params(self.handle))
@@ -74,16 +95,6 @@ class Model:
     def size_bytes(self) -> int:
         """Bytes of all tensors."""
         return int(llama_cpp.llama_model_size(self.handle))
-
-    @property
-    def kv_width(self) -> int:
-        """Numbers in one KV cell, keys and values, if all layers are like the first; an estimate where they differ."""
-        heads, kv_heads = llama_cpp.llama_model_n_head(self.handle), llama_cpp.llama_model_n_head_kv(self.handle)
-        usual = str(llama_cpp.llama_model_n_embd(self.handle) // max(heads, 1))
-        key, value = (
-            int(self.metadata.get(f"{self.architecture}.attention.{part}_length", usual)) for part in ("key", "value")
-        )
-        return int(llama_cpp.llama_model_n_layer(self.handle) * kv_heads * (key + value))
 
     def close(self) -> None:
         """Free the weights; harmless when called twice."""
@@ -99,3 +110,21 @@ class Model:
             if n < room:
                 return buffer.raw[: max(n, 0)].decode(errors="replace")
             room = n + 1
+
+
+def _native_params(options: LlamaOptions) -> Any:
+    """llama.cpp's parameters for loading a model."""
+    params = llama_cpp.llama_model_default_params()
+    params.n_gpu_layers = options.n_gpu_layers
+    params.split_mode = SPLIT_MODES[options.split_mode]
+    params.main_gpu = options.main_gpu
+    params.load_mode = _LOAD_MODES[options.mmap, options.mlock]
+    if options.tensor_split:
+        most = llama_cpp.LLAMA_MAX_DEVICES
+        if len(options.tensor_split) > most:
+            raise ModelUnavailableError(
+                f"the tensor split has {len(options.tensor_split)} proportions, but llama.cpp uses {most} GPUs at most"
+            )
+        # llama.cpp reads `most` numbers and copies them; the structure keeps the array alive until then.
+        params.tensor_split = (ctypes.c_float * most)(*options.tensor_split)
+    return params

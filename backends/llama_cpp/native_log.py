@@ -13,8 +13,12 @@ log = logging.getLogger("llama.cpp")
 
 _LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}  # ggml_log_level
 _CONTINUED = 5
-# The KV cache is shared by many requests, so it is larger than the context of any of them on purpose.
-_EXPECTED = "possible training context overflow"
+_EXPECTED = (
+    # The KV cache is shared by many requests, so it is larger than the context of any of them on purpose.
+    "possible training context overflow",
+    # One line for each factor of an adapter where the model's own weights were reordered for the processor.
+    "cannot use buft",
+)
 
 
 class _NativeLog:
@@ -32,7 +36,7 @@ class _NativeLog:
         line = text.decode(errors="replace").strip(" .\n")
         if not line:
             return
-        if _EXPECTED in line:
+        if any(expected in line for expected in _EXPECTED):
             return
         if self._level >= logging.WARNING:
             for lines in self.listeners:

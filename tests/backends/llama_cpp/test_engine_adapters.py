@@ -1,0 +1,73 @@
+"""LoRA adapters behind the engine: each request gets its own, whoever runs beside it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from backends.base import ModelUnavailableError, UnsupportedError
+from backends.llama_cpp.engine import LlamaCppEngine
+from backends.types import GenerationRequest
+from tests.backends.llama_cpp.conftest import BUNDLED_MODEL, complete, config, greedy
+from tests.backends.llama_cpp.lora_files import QUERIES, idle_adapter, pair, strong_adapter, write_adapter
+from tests.backends.llama_cpp.test_adapters import PROMPT, reference_tokens
+
+
+def ask(adapter: str | None, prompt: str = PROMPT.decode()) -> GenerationRequest:
+    return msgspec.structs.replace(greedy(prompt, max_tokens=16, ignore_eos=True), adapter=adapter)
+
+
+@asynccontextmanager
+async def serving(adapters: dict[str, Path], **changes: object) -> AsyncIterator[LlamaCppEngine]:
+    paths = {name: str(path) for name, path in adapters.items()}
+    engine = LlamaCppEngine(config(adapters=paths, **changes))
+    await engine.start(lambda _: None)
+    yield engine
+    await engine.close()
+
+
+async def test_an_adapter_answers_as_it_does_in_llama_cpp_itself(tmp_path: Path) -> None:
+    path = strong_adapter(tmp_path)
+    _, expected = reference_tokens(path)
+    async with serving({"strong": path}) as engine:
+        assert engine.capabilities.adapters
+        assert (await engine.stats())["settings"]["adapters"] == ["strong"]
+        assert (await complete(engine, ask("strong"))).token_ids == expected
+        assert (await complete(engine, ask(None))).token_ids != expected
+
+
+async def test_requests_with_different_adapters_run_beside_each_other_unharmed(tmp_path: Path) -> None:
+    adapters = {"a": strong_adapter(tmp_path, 1), "b": strong_adapter(tmp_path, 2), "idle": idle_adapter(tmp_path)}
+    names = (None, "a", "b", "idle")
+    async with serving(adapters) as engine:
+        alone = {name: (await complete(engine, ask(name))).token_ids for name in names}
+        together = await asyncio.gather(*(complete(engine, ask(name)) for name in (*names, *names)))
+    assert [answer.token_ids for answer in together] == [alone[name] for name in (*names, *names)]
+    assert alone["idle"] == alone[None]
+    assert len({tuple(alone[name]) for name in (None, "a", "b")}) == 3
+
+
+async def test_an_unknown_adapter_is_refused_by_name(tmp_path: Path) -> None:
+    async with serving({"idle": idle_adapter(tmp_path)}) as engine:
+        with pytest.raises(UnsupportedError, match="no adapter 'other'; it has idle") as caught:
+            await complete(engine, ask("other"))
+    assert caught.value.param == "model"
+
+
+async def test_without_adapters_none_is_offered(engine: LlamaCppEngine) -> None:
+    assert not engine.capabilities.adapters
+    with pytest.raises(UnsupportedError):
+        await complete(engine, ask("any"))
+
+
+async def test_an_adapter_that_does_not_fit_keeps_the_model_from_being_served(tmp_path: Path) -> None:
+    path = write_adapter(tmp_path / "other.gguf", {QUERIES.format(0): pair(0, 128, 128)})
+    engine = LlamaCppEngine(config(BUNDLED_MODEL, adapters={"other": str(path)}))
+    with pytest.raises(ModelUnavailableError, match=f"the LoRA adapter 'other' cannot be used: .*{path}.*shape"):
+        await engine.start(lambda _: None)
+    await engine.close()
