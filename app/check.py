@@ -8,16 +8,23 @@ from app.settings import Settings
 from backends.base import ModelUnavailableError
 from backends.chat_formats.custom import load_layout
 from backends.gguf_header import check_gguf
+from backends.lora_file import check_adapter
 
 
 def problems(settings: Settings) -> Iterator[str]:
     """One line per file that is missing or is not what it should be."""
     model = settings.model
     if model.engine == "llama_cpp":
+        header = None
         try:
-            check_gguf(model.name)
+            header = check_gguf(model.name)
         except ModelUnavailableError as error:
             yield f"JARVIS_MODEL_NAME: {error}"
+        for name, path in model.adapters.items():
+            try:
+                check_adapter(path, header)
+            except ModelUnavailableError as error:
+                yield f"JARVIS_LORA_ADAPTERS: {name}: {error}"
     if model.chat_format_file:
         try:
             load_layout(model.chat_format_file)

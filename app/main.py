@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from app import __version__
-from app.api import chat, completions, health, models, openapi, tokens
+from app.api import chat, completions, health, models, openapi, stats, tokens
 from app.errors import RequestError, handle, handle_unexpected
 from app.experts.catalog import Catalog
 from app.experts.pool import EnginePool
@@ -32,6 +32,7 @@ ROUTES = (
     Route("/v1/models/{id:path}", models.show_model),
     Route("/tokenize", tokens.tokenize, methods=["POST"]),
     Route("/detokenize", tokens.detokenize, methods=["POST"]),
+    Route("/stats", stats.stats),
     Route("/health", health.health),
     Route("/health/live", health.live),
     Route("/health/ready", health.ready),

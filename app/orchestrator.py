@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from app.experts.catalog import Catalog
+from app.experts.catalog import Catalog, Target
 from app.experts.supervisor import ExpertStatus
 from app.interleave import interleave
 from backends.base import Engine, EngineCrashedError
@@ -32,6 +32,10 @@ class Pool(Protocol):
 
     def status(self) -> Sequence[ExpertStatus]:
         """How each model is, now."""
+        ...
+
+    def peek(self, expert_id: str) -> Engine | None:
+        """The expert's engine if it is ready, to be looked at; `None` if it is not."""
         ...
 
     async def close(self) -> None:
@@ -57,9 +61,9 @@ class Job:
 
 
 class Started(msgspec.Struct, frozen=True):
-    """The first item of a stream: who answers. The engine has accepted a prompt."""
+    """The first item of a stream: the id of the model that answers. The engine has accepted a prompt."""
 
-    expert_id: str
+    model: str
     info: ModelInfo
 
 
@@ -83,11 +87,11 @@ class LiveMindOrchestrator:
             UnknownModelError: there is no such model.
             EngineError: what the pool and the engine raise.
         """
-        expert = self._catalog.resolve(job.model)
+        target = self._catalog.locate(job.model)
         begun = False
         for may_retry in (True, False):
             try:
-                async with aclosing(self._attempt(expert.id, job)) as items:
+                async with aclosing(self._attempt(target, job)) as items:
                     async for item in items:
                         begun = True
                         yield item
@@ -106,16 +110,21 @@ class LiveMindOrchestrator:
         async with self._pool.lease(self._catalog.resolve(model).id) as engine:
             return await engine.detokenize(token_ids)
 
-    async def _attempt(self, expert_id: str, job: Job) -> AsyncGenerator[Item]:
-        async with self._pool.lease(expert_id) as engine:
-            streams = [engine.stream(request) for request in job.requests]
+    async def _attempt(self, target: Target, job: Job) -> AsyncGenerator[Item]:
+        async with self._pool.lease(target.expert.id) as engine:
+            streams = [engine.stream(adapted(request, target.adapter)) for request in job.requests]
             started = False
             async with aclosing(interleave(streams)) as events:
                 async for number, event in events:
                     if not started:
                         started = True
-                        yield Started(expert_id, engine.info)
+                        yield Started(target.id, engine.info)
                     yield renumbered(event, number * job.requests[number].n)
+
+
+def adapted(request: GenerationRequest, adapter: str | None) -> GenerationRequest:
+    """The request, to be answered with the adapter that the model's name asks for."""
+    return request if adapter is None else msgspec.structs.replace(request, adapter=adapter)
 
 
 def renumbered(event: Event, offset: int) -> Event:

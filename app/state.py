@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import cast
 
 from starlette.requests import Request
@@ -14,13 +15,17 @@ from app.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class AppState:
-    """What the routes work with. `started_at` is a wall-clock time in seconds, for `created` fields."""
+    """What the routes work with. `started_at` is a wall-clock time in seconds, for `created` fields.
+
+    `began_s` is the same moment on the monotonic clock.
+    """
 
     settings: Settings
     catalog: Catalog
     pool: Pool
     orchestrator: LiveMindOrchestrator
     started_at: int
+    began_s: float = field(default_factory=time.monotonic)
 
 
 def state_of(request: Request) -> AppState:

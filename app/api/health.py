@@ -20,6 +20,7 @@ ENDPOINTS = (
     "GET /v1/models/{id}",
     "POST /tokenize",
     "POST /detokenize",
+    "GET /stats",
     "GET /health",
     "GET /health/live",
     "GET /health/ready",

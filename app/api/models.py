@@ -8,19 +8,20 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.experts.catalog import Target
 from app.state import AppState, state_of
 
 
 async def list_models(request: Request) -> Response:
-    """All models that can be asked for, loaded or not."""
+    """All models that can be asked for, loaded or not, and each again with each of its LoRA adapters."""
     state = state_of(request)
-    return json_response({"object": "list", "data": [_model(state, expert.id) for expert in state.pool.status()]})
+    return json_response({"object": "list", "data": [_model(state, target) for target in state.catalog.targets()]})
 
 
 async def show_model(request: Request) -> Response:
     """One model; `default` and `auto` name the one that stands behind them."""
     state = state_of(request)
-    return json_response(_model(state, state.catalog.resolve(request.path_params["id"]).id))
+    return json_response(_model(state, state.catalog.locate(request.path_params["id"])))
 
 
 def json_response(value: Any, status: int = 200) -> Response:
@@ -28,5 +29,6 @@ def json_response(value: Any, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 
-def _model(state: AppState, id: str) -> dict[str, Any]:
-    return {"id": id, "object": "model", "created": state.started_at, "owned_by": "jarvis"}
+def _model(state: AppState, target: Target) -> dict[str, Any]:
+    parent = {} if target.adapter is None else {"parent": target.expert.id}
+    return {"id": target.id, "object": "model", "created": state.started_at, "owned_by": "jarvis", **parent}

@@ -18,6 +18,7 @@ _BODIES = {
 _READS = {
     "/v1/models": "The models that can be asked for",
     "/v1/models/{id}": "One model",
+    "/stats": "Counters, memory and effective settings of the server and its models",
     "/health": "The state of the whole, and the models",
     "/health/live": "The process answers",
     "/health/ready": "200 if a model answers, else 503",
@@ -66,7 +67,7 @@ def _operation(summary: str, path: str) -> dict[str, Any]:
         "summary": summary,
         "responses": {"200": {"description": "Done"}, "default": {"description": "Refused or failed"} | error},
     }
-    if path.startswith(("/v1", "/tok", "/detok")):
+    if path.startswith(("/v1", "/tok", "/detok", "/stats")):
         operation["security"] = [{}, {"key": []}]
     if "{id}" in path:
         operation["parameters"] = [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 from app.experts.catalog import Catalog, Expert
@@ -77,7 +77,11 @@ class EnginePool:
 
     def status(self) -> list[ExpertStatus]:
         """How each expert is, in the order of the catalog."""
-        return [supervisor.status() for supervisor in self._supervisors.values()]
+        return [replace(found.status(), requests=self._active[id]) for id, found in self._supervisors.items()]
+
+    def peek(self, expert_id: str) -> Engine | None:
+        """The expert's engine if it is ready, to be looked at: nothing is counted, waited for or begun."""
+        return self._supervisors[expert_id].loaded()
 
     async def close(self) -> None:
         """End all engines; waiting requests get `EngineClosedError`."""

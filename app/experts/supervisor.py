@@ -30,7 +30,7 @@ Launcher = Callable[[Expert, Callable[[float], None]], Awaitable[SupervisedEngin
 """Starts an expert's engine and returns it loaded; the callback takes the fraction that is loaded."""
 
 LOOK_S = 1.0
-"""A failed expert's file is looked at no more often than this."""
+"""A failed expert's files are looked at no more often than this."""
 
 _KEPT_CRASHES = 16
 
@@ -39,13 +39,17 @@ log = logging.getLogger("jarvis.experts")
 
 @dataclass(frozen=True, slots=True)
 class ExpertStatus:
-    """How an expert is. `reason` says why it is not ready, `progress` is the fraction loaded while it loads."""
+    """How an expert is. `reason` says why it is not ready, `progress` is the fraction loaded while it loads.
+
+    `requests` counts those that run on it or wait for it.
+    """
 
     id: str
     state: State
     reason: str | None = None
     progress: float | None = None
     info: ModelInfo | None = None
+    requests: int = 0
 
 
 class Supervisor:
@@ -60,7 +64,7 @@ class Supervisor:
         self._status = ExpertStatus(expert.id, "loading")
         self._settled = asyncio.Event()  # the state is ready or failed, or there is no more life to lead
         self._file_changed = asyncio.Event()
-        self._file = file_signature(expert.config.model)
+        self._files = self._signatures()
         self._next_look = 0.0
         self._load_began = 0.0
         self._retry_at: float | None = None
@@ -77,6 +81,11 @@ class Supervisor:
         """How the expert is, now."""
         self._notice_failure()
         return self._status
+
+    def loaded(self) -> Engine | None:
+        """The engine if it is ready, without waiting for it or beginning anything."""
+        self._notice_failure()
+        return self._engine
 
     async def engine(self) -> Engine:
         """The loaded engine.
@@ -122,7 +131,7 @@ class Supervisor:
         """Load the engine and stay with it to its end, which is raised."""
         self._load_began = monotonic()
         self._file_changed.clear()
-        self._file = file_signature(self._expert.config.model)
+        self._files = self._signatures()
         engine = await self._launch(self._expert, self._progressed)
         try:
             self._engine = engine
@@ -170,14 +179,18 @@ class Supervisor:
             self._become("restarting", reason)
 
     def _notice_new_file(self) -> None:
-        """Load again when the file of a failed expert has changed, so that whoever mends it need not restart."""
+        """Load again when a file of a failed expert has changed, so that whoever mends it need not restart."""
         now = monotonic()
         if self._status.state != "failed" or self._closed or now < self._next_look:
             return
         self._next_look = now + LOOK_S
-        if file_signature(self._expert.config.model) != self._file:
+        if self._signatures() != self._files:
             self._become("loading")
             self._file_changed.set()
+
+    def _signatures(self) -> list[tuple[int, int, int] | None]:
+        config = self._expert.config
+        return [file_signature(path) for path in (config.model, *config.adapters.values())]
 
     def _refusal(self) -> EngineError:
         """Why there is no engine, as an error of its own for every request."""

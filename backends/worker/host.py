@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from functools import partial
+from time import monotonic
 from typing import Any
 
 import msgspec
 
 from backends.base import Engine, EngineError, EngineTimeoutError, InvalidRequestError
 from backends.gguf_backend import GGUFClient
-from backends.types import EngineConfig, Event, GenerationRequest
+from backends.process_memory import resident_bytes
+from backends.types import Embedding, EngineConfig
 from backends.worker import frames
 from backends.worker.connection import Connection, Silence
-from backends.worker.frames import ErrorInfo
+from backends.worker.frames import ErrorInfo, StreamEvent
 from backends.worker.lifeline import end_group
 
 EDGE_SILENCE_S = 5.0
 """An edge pings every second; after this long without a word its requests are aborted."""
 
 _PROGRESS_STEP = 0.01
+_BEGAN_S = monotonic()
 
 log = logging.getLogger("backends.worker")
 
@@ -38,11 +42,11 @@ class Outbox:
     def __init__(self, write: Callable[[bytes], None], abort: Callable[[int], None]) -> None:
         self._write = write
         self._abort = abort
-        self._events: list[tuple[int, Event]] = []
+        self._events: list[tuple[int, StreamEvent]] = []
         self._frames: list[bytes] = []
         self._scheduled = False
 
-    def event(self, stream: int, event: Event) -> None:
+    def event(self, stream: int, event: StreamEvent) -> None:
         """Queue an event; it leaves before any frame of the same turn."""
         self._events.append((stream, event))
         self._schedule()
@@ -63,7 +67,7 @@ class Outbox:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self.flush)
 
-    def _encode(self, events: list[tuple[int, Event]]) -> Iterator[bytes]:
+    def _encode(self, events: list[tuple[int, StreamEvent]]) -> Iterator[bytes]:
         """One frame if the cap allows, else as many as it takes; a single event over the cap fails its stream."""
         if not events:
             return
@@ -141,9 +145,9 @@ class Host:
             case frames.Configure(config) if not self._configured.done():
                 self._configured.set_result(config)
             case frames.Generate(stream, request) if self._engine is not None:
-                task = asyncio.create_task(self._generate(self._engine, stream, request))
-                self._streams[stream] = task
-                task.add_done_callback(partial(self._stream_ended, stream))
+                self._open(stream, self._engine.stream(request))
+            case frames.Embed(stream, inputs, dimensions) if self._engine is not None:
+                self._open(stream, _vectors(self._engine, inputs, dimensions))
             case frames.Call(call, operation) if self._engine is not None:
                 task = asyncio.create_task(self._answer(self._engine, call, operation))
                 self._calls.add(task)
@@ -158,9 +162,14 @@ class Host:
             case _:
                 raise frames.FrameError(f"{type(frame).__name__} was not expected now")
 
-    async def _generate(self, engine: Engine, stream: int, request: GenerationRequest) -> None:
+    def _open(self, stream: int, source: AsyncGenerator[StreamEvent]) -> None:
+        task = asyncio.create_task(self._forward(stream, source))
+        self._streams[stream] = task
+        task.add_done_callback(partial(self._stream_ended, stream))
+
+    async def _forward(self, stream: int, source: AsyncGenerator[StreamEvent]) -> None:
         try:
-            async with aclosing(engine.stream(request)) as events:
+            async with aclosing(source) as events:
                 async for event in events:
                     self._outbox.event(stream, event)
                     await self._connection.drain()
@@ -219,6 +228,13 @@ class Host:
         end_group()
 
 
+async def _vectors(
+    engine: Engine, inputs: Sequence[Sequence[int] | str], dimensions: int | None
+) -> AsyncGenerator[Embedding]:
+    for embedding in await engine.embed(inputs, dimensions=dimensions):
+        yield embedding
+
+
 def _defect(task: asyncio.Task[None]) -> ErrorInfo | None:
     """What an engine's bug leaves of a task: logged here, told to the client without details."""
     if task.cancelled() or (error := task.exception()) is None:
@@ -227,13 +243,16 @@ def _defect(task: asyncio.Task[None]) -> ErrorInfo | None:
     return ErrorInfo.of(EngineError(f"internal error of the engine ({type(error).__name__})"))
 
 
+def _process() -> dict[str, Any]:
+    """What this worker is to the machine."""
+    return {"pid": os.getpid(), "rss_bytes": resident_bytes(), "uptime_s": round(monotonic() - _BEGAN_S, 3)}
+
+
 async def _perform(engine: Engine, operation: frames.Operation) -> Any:
     match operation:
         case frames.Tokenize(text, add_special):
             return await engine.tokenize(text, add_special=add_special)
         case frames.Detokenize(token_ids):
             return await engine.detokenize(token_ids)
-        case frames.Embed(inputs):
-            return await engine.embed(inputs)
         case frames.Stats():
-            return await engine.stats()
+            return {**await engine.stats(), "process": _process()}

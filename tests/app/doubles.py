@@ -13,6 +13,7 @@ from backends.types import (
     Accepted,
     Capabilities,
     Delta,
+    Embedding,
     Event,
     FinishReason,
     GenerationRequest,
@@ -75,8 +76,8 @@ class ScriptedEngine:
         finally:
             self.running -= 1
 
-    async def embed(self, inputs: Sequence[Sequence[int] | str]) -> list[list[float]]:
-        raise UnsupportedError(f"no embeddings ({len(inputs)} inputs)")
+    async def embed(self, inputs: Sequence[Sequence[int] | str], *, dimensions: int | None = None) -> list[Embedding]:
+        raise UnsupportedError(f"no embeddings ({len(inputs)} inputs, {dimensions} dimensions)", param="model")
 
     async def tokenize(self, text: str, *, add_special: bool = False) -> list[TokenPiece]:
         return [TokenPiece(1, b"<s>")] * add_special + [TokenPiece(byte, bytes([byte])) for byte in text.encode()]
@@ -130,6 +131,11 @@ class OnePool:
 
     def status(self) -> Sequence[ExpertStatus]:
         return self._status
+
+    def peek(self, expert_id: str) -> Engine | None:
+        [state] = [status.state for status in self._status if status.id == expert_id]
+        engine = self._engines[0]
+        return engine if state == "ready" and not isinstance(engine, Exception) else None
 
     async def close(self) -> None:
         return None

@@ -8,6 +8,8 @@ import pytest
 
 from app.check import problems
 from app.settings import Settings
+from app.settings.sections import BUNDLED_MODEL
+from tests.backends.llama_cpp.lora_files import every_layer, strong_adapter, write_adapter
 
 
 def found(**environ: str) -> list[str]:
@@ -22,6 +24,16 @@ def test_a_model_file_that_cannot_be_served_is_named(tmp_path: Path, content: by
     (line,) = found(JARVIS_MODEL_NAME=str(model))
     assert line.startswith(f"JARVIS_MODEL_NAME: {model} ")
     assert fault in line
+
+
+def test_adapters_are_looked_at_one_by_one(tmp_path: Path) -> None:
+    good, alien = strong_adapter(tmp_path), write_adapter(tmp_path / "b.gguf", every_layer(0), architecture="qwen2")
+    missing, model = tmp_path / "c.gguf", str(BUNDLED_MODEL)
+    lines = found(JARVIS_LORA_ADAPTERS=f"a={good},b={alien},c={missing},d={model}")
+    assert [line.split(": ")[:2] for line in lines] == [["JARVIS_LORA_ADAPTERS", name] for name in "bcd"]
+    assert "architecture 'qwen2'" in lines[0]
+    assert "does not exist" in lines[1]
+    assert "not a LoRA adapter" in lines[2]
 
 
 def test_other_engines_need_no_gguf_file() -> None:

@@ -1,12 +1,14 @@
 import pytest
+from msgspec import structs
 
 from app.errors import UnknownModelError
-from app.experts.catalog import Catalog, Expert
+from app.experts.catalog import Catalog, Expert, Target
 from app.settings import Settings
 from app.settings.sections import ModelSettings
 from backends.types import EngineConfig
 
 CONFIG = EngineConfig(engine="stub", model="m", alias="m", cache_dir="")
+CONFIG_WITH_ADAPTERS = structs.replace(CONFIG, adapters={"sql": "/l/sql.gguf", "fr": "/l/fr.gguf"})
 CODER = Expert("org/coder", CONFIG, ("coder", "gpt-4o"))
 WRITER = Expert("writer", CONFIG)
 
@@ -36,6 +38,40 @@ def test_an_unknown_name_is_refused_with_the_known_ones(name: str) -> None:
 def test_names_are_unique_and_there_is_at_least_one(experts: list[Expert]) -> None:
     with pytest.raises(ValueError):
         Catalog(experts)
+
+
+ADAPTED = Expert("org/base", CONFIG_WITH_ADAPTERS, ("base",))
+
+
+@pytest.mark.parametrize("name", ["org/base:sql", "base:sql"])
+def test_an_adapter_is_asked_for_behind_a_colon(name: str) -> None:
+    catalog = Catalog([CODER, ADAPTED])
+    assert catalog.locate(name) == Target(ADAPTED, "sql")
+    assert catalog.locate(name).id == "org/base:sql"
+    assert catalog.resolve(name) is ADAPTED
+    assert catalog.locate("base") == Target(ADAPTED)
+
+
+def test_all_that_can_be_asked_for_is_listed_adapters_behind_their_model() -> None:
+    found = [target.id for target in Catalog([ADAPTED, CODER]).targets()]
+    assert found == ["org/base", "org/base:sql", "org/base:fr", "org/coder"]
+
+
+@pytest.mark.parametrize("name", ["org/base:", "org/base:de", "base:sql:sql", "default:sql", "auto:sql", ":sql", "sql"])
+def test_an_unknown_adapter_is_an_unknown_model(name: str) -> None:
+    with pytest.raises(UnknownModelError, match="there is org/base, org/base:sql, org/base:fr$"):
+        Catalog([ADAPTED]).resolve(name)
+
+
+def test_a_refusal_does_not_list_hundreds_of_adapters() -> None:
+    config = structs.replace(CONFIG, adapters={f"a{number}": "/l" for number in range(100)})
+    with pytest.raises(UnknownModelError, match="m:a18, …$"):
+        Catalog([Expert("m", config)]).locate("x")
+
+
+def test_an_adapter_must_not_have_the_name_of_another_expert() -> None:
+    with pytest.raises(ValueError, match="share a name"):
+        Catalog([ADAPTED, Expert("base:sql", CONFIG)])
 
 
 def test_the_settings_name_one_expert() -> None:

@@ -5,9 +5,11 @@ import signal
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from app.experts import supervisor
 from app.experts.catalog import Catalog
@@ -88,6 +90,23 @@ async def test_one_request_too_many_is_refused_at_once() -> None:
         assert caught.value.retry_after_s is not None
 
 
+async def test_the_requests_of_an_expert_are_counted() -> None:
+    async with pool_of(Launches()) as pool:
+        async with pool.lease("m"), pool.lease("m"):
+            assert pool.status()[0].requests == 2
+        assert pool.status()[0].requests == 0
+
+
+async def test_a_look_at_an_engine_neither_waits_nor_counts() -> None:
+    launches = Launches(0.02)
+    async with pool_of(launches, max_active=1) as pool:
+        assert pool.peek("m") is None
+        async with pool.lease("m") as engine:
+            assert pool.peek("m") is engine
+            launches.engines[0].crash()
+            assert pool.peek("m") is None
+
+
 async def test_an_unloadable_model_fails_at_once_and_is_not_tried_again() -> None:
     launches = Launches(base.ModelUnavailableError("no such file: m.gguf"))
     async with pool_of(launches) as pool:
@@ -106,6 +125,18 @@ async def test_a_mended_file_is_loaded_by_the_next_request(tmp_path: Path) -> No
         model.write_bytes(b"GGUF")
         assert await answer(pool) == "hello"
     assert launches.count == 2
+
+
+async def test_a_mended_adapter_counts_like_a_mended_model(tmp_path: Path) -> None:
+    adapter, launches = tmp_path / "a.gguf", Launches(base.ModelUnavailableError("the adapter is damaged"))
+    one = expert()
+    one = replace(one, config=structs.replace(one.config, adapters={"a": str(adapter)}))
+    pool = EnginePool([one], launches, PoolLimits())
+    await pool.start()
+    await until(lambda: pool.status()[0].state == "failed")
+    adapter.write_bytes(b"GGUF")
+    assert await answer(pool) == "hello"
+    await pool.close()
 
 
 async def test_the_file_of_a_failed_model_is_looked_at_once_a_second(tmp_path: Path) -> None:
