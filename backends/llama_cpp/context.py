@@ -3,47 +3,58 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import llama_cpp
 import numpy as np
+from numpy.typing import NDArray
 
 from backends.base import EngineError, ModelUnavailableError
 from backends.llama_cpp import native_log
+from backends.llama_cpp.adapters import Adapters
+from backends.llama_cpp.kv_size import KV_CACHE_TYPES as KV_CACHE_TYPES
 from backends.llama_cpp.model import Model
-from backends.types import KVCacheType, Switch
+from backends.types import KVCacheType, RopeScaling, Switch
 
-KV_CACHE_TYPES: Mapping[KVCacheType, int] = {
-    "f32": llama_cpp.GGML_TYPE_F32,
-    "f16": llama_cpp.GGML_TYPE_F16,
-    "bf16": 30,  # GGML_TYPE_BF16, which the binding does not name
-    "q8_0": llama_cpp.GGML_TYPE_Q8_0,
-    "q5_1": llama_cpp.GGML_TYPE_Q5_1,
-    "q5_0": llama_cpp.GGML_TYPE_Q5_0,
-    "q4_1": llama_cpp.GGML_TYPE_Q4_1,
-    "q4_0": llama_cpp.GGML_TYPE_Q4_0,
-    "iq4_nl": llama_cpp.GGML_TYPE_IQ4_NL,
-}
 FLASH_ATTENTION: Mapping[Switch, int] = {
     "auto": llama_cpp.LLAMA_FLASH_ATTN_TYPE_AUTO,
     "on": llama_cpp.LLAMA_FLASH_ATTN_TYPE_ENABLED,
     "off": llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED,
 }
+ROPE_SCALING: Mapping[RopeScaling | None, int] = {
+    None: llama_cpp.LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED,
+    "none": llama_cpp.LLAMA_ROPE_SCALING_TYPE_NONE,
+    "linear": llama_cpp.LLAMA_ROPE_SCALING_TYPE_LINEAR,
+    "yarn": llama_cpp.LLAMA_ROPE_SCALING_TYPE_YARN,
+    "longrope": llama_cpp.LLAMA_ROPE_SCALING_TYPE_LONGROPE,
+}
+_NO_FLASH = re.compile("Flash Attention not supported|flash_attn is not compatible")  # only llama.cpp's log tells
 _PADDING = 256  # llama.cpp rounds a context up to this many cells
+_OUTPUT_BYTES = 32 * 2**20  # for rows of logits; llama.cpp would reserve n_batch of them, half a gigabyte in some cases
 
 
 @dataclass(frozen=True)
 class ContextOptions:
-    """Shape of a context: `cells` KV cells shared by `sequences` sequences, `n_batch` tokens a decode call at most."""
+    """Shape of a context: `cells` KV cells shared by `sequences` sequences, `n_batch` tokens a decode call at most.
+
+    `n_threads_batch` threads evaluate more than one token (`None`: `n_threads`). What RoPE leaves open, the model says.
+    """
 
     cells: int
     sequences: int
     n_batch: int
     n_threads: int
+    n_threads_batch: int | None = None
     flash_attn: Switch = "auto"
-    kv_cache_type: KVCacheType = "f16"
+    type_k: KVCacheType = "f16"
+    type_v: KVCacheType = "f16"
+    rope_scaling: RopeScaling | None = None
+    rope_freq_base: float | None = None
+    rope_freq_scale: float | None = None
+    yarn_orig_ctx: int | None = None
 
 
 class Batch:
@@ -68,19 +79,24 @@ class Batch:
             self._output.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
         )
 
+    @property
+    def rows(self) -> int:
+        """Rows that were added since `clear`."""
+        return int(self.native.n_tokens)
+
     def clear(self) -> None:
         """Start a new step."""
         self.native.n_tokens = 0
 
-    def add(self, sequence: int, position: int, tokens: Sequence[int], *, output: bool) -> int:
-        """Append tokens of one sequence from `position` on; with `output` the last gets logits. Returns its row."""
+    def add(self, sequence: int, position: int, tokens: Sequence[int], *, output: int) -> int:
+        """Append tokens of one sequence from `position` on, the last `output` with logits. Returns the last row."""
         start: int = self.native.n_tokens
         end = start + len(tokens)
         self._token[start:end] = tokens
         self._pos[start:end] = np.arange(position, position + len(tokens))
         self._sequence[start:end] = sequence
         self._output[start:end] = 0
-        self._output[end - 1] = output
+        self._output[end - output : end] = 1
         self.native.n_tokens = end
         return end - 1
 
@@ -88,7 +104,7 @@ class Batch:
 class Context:
     """A model's working memory. Belongs to one thread."""
 
-    def __init__(self, model: Model, options: ContextOptions) -> None:
+    def __init__(self, model: Model, options: ContextOptions, adapters: Adapters | None = None) -> None:
         """Reserve the KV cache.
 
         Raises:
@@ -98,9 +114,16 @@ class Context:
         params.n_ctx = -(-options.cells // _PADDING) * _PADDING
         params.n_batch = params.n_ubatch = options.n_batch
         params.n_seq_max = options.sequences
-        params.n_threads = params.n_threads_batch = options.n_threads
+        rows = min(options.n_batch, _OUTPUT_BYTES // (4 * model.vocab.size))
+        self.outputs = params.n_outputs_max = max(options.sequences, rows)
+        params.n_threads = options.n_threads
+        params.n_threads_batch = options.n_threads_batch or options.n_threads
         params.flash_attn_type = FLASH_ATTENTION[options.flash_attn]
-        params.type_k = params.type_v = KV_CACHE_TYPES[options.kv_cache_type]
+        params.type_k, params.type_v = KV_CACHE_TYPES[options.type_k], KV_CACHE_TYPES[options.type_v]
+        params.rope_scaling_type = ROPE_SCALING[options.rope_scaling]
+        params.rope_freq_base = options.rope_freq_base or 0.0  # llama.cpp's "as the model says", as for all of these
+        params.rope_freq_scale = options.rope_freq_scale or 0.0
+        params.yarn_orig_ctx = options.yarn_orig_ctx or 0
         params.kv_unified = True
         params.no_perf = True
         with native_log.collect_errors() as errors:
@@ -109,15 +132,26 @@ class Context:
             raise ModelUnavailableError(
                 f"llama.cpp cannot make a context of {options.cells} cells: {native_log.reason(errors)}"
             )
-        self.cells = options.cells
+        self.options = options
+        self.flash_attn = options.flash_attn != "off" and not any(_NO_FLASH.search(line) for line in errors)
+        self.cells, self.sequences = options.cells, options.sequences
+        self.vocab_size = model.vocab.size
+        """Rows of one batch that may have logits are `outputs`, of `vocab_size` each."""
         self.batch = Batch(options.n_batch)
         self._memory = llama_cpp.llama_get_memory(self.handle)
+        self._adapters = adapters
+        self._window: int = llama_cpp.llama_model_n_swa(model.handle)
         if not self._memory or llama_cpp.llama_model_has_encoder(model.handle):
             # Embedding models have no cache, and what they leave in place of logits means nothing.
             self.close()
             raise ModelUnavailableError(
                 f"a model of the architecture '{model.architecture}' does not continue texts, so it cannot be served"
             )
+
+    def use_adapter(self, name: str | None) -> None:
+        """Compute with one of the model's adapters from now on, or with none."""
+        if self._adapters is not None:
+            self._adapters.use(self.handle, name)
 
     def decode(self) -> None:
         """Evaluate the batch: logits of its output rows are there afterwards.
@@ -128,13 +162,42 @@ class Context:
         status = llama_cpp.llama_decode(self.handle, self.batch.native)
         if status:
             raise EngineError(f"llama.cpp could not evaluate a batch (llama_decode returned {status})")
+        llama_cpp.llama_synchronize(self.handle)
 
-    def share_prefix(self, source: int, target: int) -> None:
-        """Let `target` see all cells of `source`; nothing is copied."""
-        llama_cpp.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+    def logits(self, row: int) -> NDArray[np.float32]:
+        """The logits of an output row, in llama.cpp's own buffer: valid until the next `decode`."""
+        address = llama_cpp.llama_get_logits_ith(self.handle, row)
+        return np.ctypeslib.as_array(address, (self.vocab_size,))
+
+    def intact(self, sequence: int, length: int) -> bool:
+        """Whether the first `length` cells of a sequence are there, as far as a token after them looks back.
+
+        llama.cpp overwrites cells that have left the sliding window of the only sequence that sees them, even where
+        there are free ones.
+        """
+        if not self._window:
+            return True
+        first: int = llama_cpp.llama_memory_seq_pos_min(self._memory, sequence)
+        return 0 <= first <= max(0, length - self._window + 1)
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Let `target` see the first `length` cells of `source`; no tensor is copied.
+
+        Where a sequence cannot be cut (recurrent memory) it must be all that `source` has.
+        """
+        llama_cpp.llama_memory_seq_cp(self._memory, source, target, 0, length)
+
+    def trim(self, sequence: int, length: int) -> None:
+        """Take all but the first `length` cells from a sequence; cells that no other sequence sees become free.
+
+        Raises:
+            EngineError: this memory cannot be cut there.
+        """
+        if not llama_cpp.llama_memory_seq_rm(self._memory, sequence, length, -1):
+            raise EngineError(f"the cache of this model cannot be cut after {length} tokens")
 
     def forget(self, sequence: int) -> None:
-        """Drop a sequence from the cache; cells that no other sequence sees become free."""
+        """Take all cells from a sequence; those that no other sequence sees become free."""
         llama_cpp.llama_memory_seq_rm(self._memory, sequence, -1, -1)
 
     def forget_all(self) -> None:

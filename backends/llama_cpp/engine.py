@@ -7,35 +7,52 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from typing import Any
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 import llama_cpp
+from msgspec import structs
 
 from backends.base import ContextLengthError, EngineError, InvalidRequestError, UnsupportedError
 from backends.chat_formats import choose_format
 from backends.features import refuse_undeclared
 from backends.gguf_header import check_gguf
 from backends.llama_cpp import machine, native_log
+from backends.llama_cpp.adapters import Adapters
+from backends.llama_cpp.cells import CacheShape, KVCells
 from backends.llama_cpp.context import Context, ContextOptions
+from backends.llama_cpp.drawing import Drawing
+from backends.llama_cpp.effective import effective_settings, trained_reach
 from backends.llama_cpp.job import Job
+from backends.llama_cpp.kv_size import cell_shape
 from backends.llama_cpp.model import Model
-from backends.llama_cpp.plan import CellBudget, new_tokens_allowed
+from backends.llama_cpp.plan import new_tokens_allowed
 from backends.llama_cpp.prompts import Prompt, Prompts
+from backends.llama_cpp.quantised_copies import quantised_model
 from backends.llama_cpp.sampling import resolve, sampling_defaults
 from backends.llama_cpp.scheduler import Parcel, Scheduler
 from backends.llama_cpp.warmup import warm_up
-from backends.types import Accepted, Capabilities, Delta, EngineConfig, Event, GenerationRequest, ModelInfo, TokenPiece
+from backends.types import Capabilities, Embedding, EngineConfig, Event, GenerationRequest, ModelInfo, TokenPiece
+
+if TYPE_CHECKING:
+    from backends.llama_cpp.constraining import Constrainer, TokenMatcher
 
 log = logging.getLogger(__name__)
 
 LONGEST_DEFAULT_WINDOW = 8192
 """Tokens of context per request when nothing is configured and the model was trained on more."""
 
+DEFAULT_PREFIX_TOKENS = 4096
+"""Tokens of past prompts and answers that stay in the KV cache when nothing is configured."""
+
+RESTING_SEQUENCES = 32
+"""Prompts and answers of the past that the KV cache can tell apart, besides those that run."""
+
 
 class LlamaCppEngine:
     """Serves many requests at once from one model: `start` it, `stream` from it, `close` it."""
 
-    capabilities = Capabilities(prefill_only=True)
+    capabilities = Capabilities(prefill_only=True, logprobs=True)
 
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
@@ -66,8 +83,19 @@ class LlamaCppEngine:
         # Its end waits for its threads, so nothing reads a vocabulary that is freed.
         self._tokenising = self._owned.enter_context(ThreadPoolExecutor(2, "tokenise"))
         self._prompts = Prompts(vocab, chat_format, self.info.context_window, self._tokenising)
-        cells = CellBudget(self._context.cells, config.llama.n_parallel)
-        self._scheduler = Scheduler(self._context, vocab, cells=cells, cost=self._cost, deliver=deliver)
+        self._scheduler = Scheduler(
+            self._context,
+            KVCells(self._cache_shape(), self._context),
+            Drawing(self._context, vocab, drafts=self._speculates),
+            cost=self._cost,
+            deliver=deliver,
+        )
+        self.effective_settings = {
+            **effective_settings(self._model, self._context, config.llama),
+            "prefix_cache_tokens": self._cache_shape().keep,
+            "speculative": "ngram" if self._speculates else "off",
+            "adapters": list(self._adapters.names),
+        }
         self._scheduler.start()
         self._owned.push_async_callback(asyncio.to_thread, self._scheduler.close)
 
@@ -75,38 +103,71 @@ class LlamaCppEngine:
         config = self._config
         native_log.install(config.engine_log_level)
         llama_cpp.llama_backend_init()
-        check_gguf(config.model)
-        self._model = Model(config.model, n_gpu_layers=config.llama.n_gpu_layers, progress=report)
+        model, report = quantised_model(config, report)
+        header = check_gguf(model)
+        self._cell = cell_shape(header)
+        self._model = Model(model, config.llama, progress=report)
         self._owned.callback(self._model.close)
+        self._adapters = Adapters(self._model, config.adapters, header)
+        self._owned.callback(self._adapters.close)
+        self.capabilities = structs.replace(self.capabilities, adapters=bool(config.adapters))
         self._defaults = sampling_defaults(self._model.metadata)
-        options = ContextOptions(
-            cells=self._size_cache(),
-            sequences=config.llama.n_parallel,
-            n_batch=max(config.llama.n_batch, config.llama.n_parallel),
-            n_threads=config.llama.n_threads
-            or machine.sensible_threads(self._model.size_bytes, machine.physical_cores()),
-            flash_attn=config.llama.flash_attn,
-            kv_cache_type=config.llama.kv_cache_type,
-        )
-        self._context = Context(self._model, options)
+        self._context = Context(self._model, self._context_options(), self._adapters)
         self._owned.callback(self._context.close)
         self._cost = warm_up(self._context)
 
+    def _context_options(self) -> ContextOptions:
+        llama = self._config.llama
+        type_k, type_v = llama.cache_types
+        return ContextOptions(
+            cells=self._size_cache(),
+            sequences=llama.n_parallel + (RESTING_SEQUENCES if self._model.prefixes_can_be_shared else 0),
+            n_batch=max(llama.n_batch, llama.n_parallel),
+            n_threads=llama.n_threads or machine.sensible_threads(self._model.size_bytes, machine.physical_cores()),
+            n_threads_batch=llama.n_threads_batch,
+            flash_attn=llama.flash_attn,
+            type_k=type_k,
+            type_v=type_v,
+            rope_scaling=llama.rope_scaling,
+            rope_freq_base=llama.rope_freq_base,
+            rope_freq_scale=llama.rope_freq_scale,
+            yarn_orig_ctx=llama.yarn_orig_ctx,
+        )
+
     def _size_cache(self) -> int:
         """KV cells for all requests together; sets the tokens of context that each may use."""
-        trained = self._model.trained_context
+        llama = self._config.llama
+        trained = trained_reach(self._model, llama)
         window = self._config.context_window or min(trained, LONGEST_DEFAULT_WINDOW)
         if window > trained:
             log.warning("the context window of %d tokens is longer than the model's %d", window, trained)
-        bytes_per_number = 4 if self._config.llama.kv_cache_type == "f32" else 2
+        if self._cell.exact:
+            self._cell.check(*llama.cache_types)
+        else:
+            log.info("the size of the KV cache is an estimate for the architecture '%s'", self._model.architecture)
         windows = machine.windows_that_fit(
-            self._config.llama.n_parallel, window * self._model.kv_width * bytes_per_number, machine.available_memory()
+            llama.n_parallel, window * self._cell.size_bytes(*llama.cache_types), machine.available_memory()
         )
         self._window = window
-        cells = self._config.llama.kv_cells or window * windows
+        cells = llama.kv_cells or window * windows
         if cells < window:
             log.warning("%d KV cells are fewer than the context window; there will be %d", cells, window)
         return max(cells, window)
+
+    def _cache_shape(self) -> CacheShape:
+        llama, context = self._config.llama, self._context
+        keep = DEFAULT_PREFIX_TOKENS if llama.prefix_cache_tokens is None else llama.prefix_cache_tokens
+        sequences = context.sequences if keep else llama.n_parallel
+        return CacheShape(context.cells, sequences, llama.n_parallel, min(keep, context.cells))
+
+    @property
+    def _speculates(self) -> bool:
+        """Whether choices draft; a wrong draft must be cut off again, which not every model's memory allows."""
+        if self._config.llama.speculative == "off":
+            return False
+        if not self._model.prefixes_can_be_shared:
+            log.warning("JARVIS_SPECULATIVE has no effect: this model's memory cannot forget a wrong draft")
+        return self._model.prefixes_can_be_shared
 
     def _describe(self, chat_format: str) -> ModelInfo:
         model = self._model
@@ -127,14 +188,11 @@ class LlamaCppEngine:
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event]:
         """Generate; see `backends.base.Engine.stream`."""
         self._check(request)
-        job = self._job(request, await self._prompts.encode(request))
+        job = self._job(request, await self._prompts.encode(request), await self._matcher(request))
         self._scheduler.submit(job)
         try:
             while (event := await _next_event(job)) is not None:
                 yield event
-                if request.echo and isinstance(event, Accepted):
-                    for index in range(request.n):
-                        yield Delta(index=index, text=self._echo(request, job))
         finally:
             self._scheduler.abort(job)
 
@@ -145,6 +203,11 @@ class LlamaCppEngine:
                 f"n is {request.n}, but this server generates at most {self._config.llama.n_parallel} choices at once",
                 param="n",
             )
+        if request.adapter is not None and request.adapter not in self._adapters.names:
+            raise UnsupportedError(
+                f"this model has no adapter '{request.adapter[:200]}'; it has {', '.join(self._adapters.names)}",
+                param="model",
+            )
         # llama.cpp takes these as indices into the logits and does not look at their range.
         self._check_ids("logit_bias", request.sampling.logit_bias)
         self._check_ids("stop_token_ids", request.stopping.stop_token_ids)
@@ -154,7 +217,19 @@ class LlamaCppEngine:
             if not 0 <= token < self._model.vocab.size:
                 raise InvalidRequestError(f"{token} is not a token id of this model", param=param)
 
-    def _job(self, request: GenerationRequest, prompt: Prompt) -> Job:
+    async def _matcher(self, request: GenerationRequest) -> TokenMatcher | None:
+        if request.constraint is None:
+            return None
+        compile = partial(self._constrainer.compile, request.constraint)
+        return await asyncio.get_running_loop().run_in_executor(self._tokenising, compile)
+
+    @cached_property
+    def _constrainer(self) -> Constrainer:
+        from backends.llama_cpp.constraining import Constrainer  # its library is only loaded where it is needed
+
+        return Constrainer(self._model.vocab)
+
+    def _job(self, request: GenerationRequest, prompt: Prompt, matcher: TokenMatcher | None) -> Job:
         stopping = request.stopping
         max_new = new_tokens_allowed(
             stopping.max_tokens,
@@ -169,24 +244,29 @@ class LlamaCppEngine:
                 f" the {self.info.kv_cells} KV cells",
                 param="n",
             )
+        ids = prompt.ids
+        if request.priority < 0 and not max_new and len(ids) > 1:
+            ids = ids[:-1]  # of a text that is still being typed: the next letter may belong to its last token
         natural = frozenset() if stopping.ignore_eos else self._model.vocab.end_of_generation
         return Job(
             request=request,
-            prompt=prompt.ids,
+            prompt=ids,
             sampling=resolve(request.sampling, self._defaults),
             stops=(*stopping.stop, *prompt.stops),
             end_tokens=natural | frozenset(stopping.stop_token_ids),
             max_new=max_new,
+            echo=self._echo(request, ids) if request.echo else None,
+            matcher=matcher,
         )
 
-    def _echo(self, request: GenerationRequest, job: Job) -> str:
+    def _echo(self, request: GenerationRequest, ids: Sequence[int]) -> str:
         if request.prompt is not None:
             return request.prompt
-        return self._model.vocab.decode(job.prompt, special=not request.skip_special_tokens).decode(errors="replace")
+        return self._model.vocab.decode(ids, special=not request.skip_special_tokens).decode(errors="replace")
 
-    async def embed(self, inputs: Sequence[Sequence[int] | str]) -> list[list[float]]:
+    async def embed(self, inputs: Sequence[Sequence[int] | str], *, dimensions: int | None = None) -> list[Embedding]:
         """Not offered by a chat model."""
-        del inputs
+        del inputs, dimensions
         raise UnsupportedError(f"{self.info.name} is not an embedding model", param="model")
 
     async def tokenize(self, text: str, *, add_special: bool = False) -> list[TokenPiece]:
@@ -204,8 +284,8 @@ class LlamaCppEngine:
         return self._model.vocab.decode(token_ids, special=True).decode(errors="replace")
 
     async def stats(self) -> dict[str, Any]:
-        """Gauges and counters of the scheduler."""
-        return self._scheduler.stats()
+        """Gauges and counters of the scheduler, and under `settings` what llama.cpp made of the configuration."""
+        return {**self._scheduler.stats(), "settings": self.effective_settings}
 
     async def close(self) -> None:
         """End all requests and free the model; harmless when called twice."""

@@ -1,4 +1,4 @@
-"""What the next step does, decided from values alone: how many prompt tokens fit beside the decodes, who gets cells.
+"""How much the next step does, decided from values alone: how many prompt tokens fit beside the decodes.
 
 A prompt chunk of `n_batch` tokens beside running streams would stall them for many times a decode step, and a native
 decode call cannot be interrupted. So a step has a time budget, and chunk sizes follow from what steps were measured to
@@ -14,6 +14,9 @@ STEP_STRETCH = 2.0
 
 LONGEST_PREFILL_S = 0.25
 """Aim for a step that only evaluates prompts, in seconds: an abort or a new request waits at most about this long."""
+
+LONGEST_SPECULATIVE_S = 0.06
+"""The same where nobody waits for the prompt, so that whoever comes next hardly does either."""
 
 SMALLEST_CHUNK = 4
 """Prompt tokens that a step takes at least, so that a prompt beside many streams still gets on."""
@@ -49,12 +52,14 @@ class StepCost:
         known = min(self._decode_s, key=lambda width: (abs(width - decodes), width))
         return self._decode_s[known]
 
-    def prefill_allowance(self, decodes: int, n_batch: int) -> int:
-        """Prompt tokens that the next step may take beside `decodes` running sequences, `n_batch` rows in all."""
+    def prefill_allowance(self, decodes: int, n_batch: int, *, speculative: bool = False) -> int:
+        """Prompt tokens that the next step may take beside `decodes` rows of running sequences, `n_batch` in all."""
         room = n_batch - decodes
         if not decodes:
-            wanted = LONGEST_PREFILL_S / self._alone_s if self._alone_s else SMALLEST_PURE_CHUNK
-            return min(room, max(SMALLEST_PURE_CHUNK, _power_of_two(wanted)))
+            longest_s = LONGEST_SPECULATIVE_S if speculative else LONGEST_PREFILL_S
+            smallest = SMALLEST_CHUNK if speculative else SMALLEST_PURE_CHUNK
+            wanted = longest_s / self._alone_s if self._alone_s else SMALLEST_PURE_CHUNK
+            return min(room, max(smallest, _power_of_two(wanted)))
         decode_s = self.decode_step(decodes)
         per_token = self._beside_s or self._alone_s or decode_s
         if not per_token:
@@ -70,31 +75,6 @@ def share_out(remaining: Sequence[int], allowance: int) -> list[int]:
         shares.append(share)
         allowance -= share
     return shares
-
-
-class CellBudget:
-    """Counts KV cells and sequence ids; a request gets all that it can ever need, or waits."""
-
-    def __init__(self, cells: int, sequences: int) -> None:
-        self.total = cells
-        self.free = cells
-        self._free_sequences = list(reversed(range(sequences)))
-
-    def can_reserve(self, cells: int, sequences: int) -> bool:
-        """Whether `reserve` would succeed now."""
-        return cells <= self.free and sequences <= len(self._free_sequences)
-
-    def reserve(self, cells: int, sequences: int) -> list[int]:
-        """Take cells and sequence ids. Raises `ValueError` if there are too few; ask `can_reserve` first."""
-        if not self.can_reserve(cells, sequences):
-            raise ValueError(f"{cells} cells and {sequences} sequences are not free")
-        self.free -= cells
-        return [self._free_sequences.pop() for _ in range(sequences)]
-
-    def release(self, cells: int, sequences: Sequence[int]) -> None:
-        """Give back what `reserve` gave."""
-        self.free += cells
-        self._free_sequences.extend(sequences)
 
 
 def new_tokens_allowed(wanted: int | None, prompt: int, n: int, *, window: int, cells: int) -> int:

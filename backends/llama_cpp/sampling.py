@@ -12,6 +12,8 @@ from typing import Any
 
 import llama_cpp
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from backends.base import ModelUnavailableError
 from backends.llama_cpp.vocab import Vocabulary
@@ -129,8 +131,7 @@ def _seed(seed: int | None, choice: int) -> int:
     return (seed + choice) % _RANDOM_SEED
 
 
-def suppress(context: Any, row: int, tokens: Iterable[int]) -> None:
+def suppress(logits: NDArray[np.float32], tokens: Iterable[int]) -> None:
     """Make tokens impossible in one row of logits, for this draw only."""
-    logits = llama_cpp.llama_get_logits_ith(context, row)
     for token in tokens:
-        logits[token] = float("-inf")
+        logits[token] = -np.inf

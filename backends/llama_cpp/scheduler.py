@@ -1,30 +1,28 @@
 """Continuous batching: one thread owns the context and evaluates, step by step, what all requests need next.
 
-Each step decodes one token for every running choice; what is left of the step's time budget goes to prompts in order of
-arrival (`plan` decides, `context` executes and owns the memory). Requests and aborts come in by mail, events leave once
-per step.
+Each step decodes one token for every running choice, and what they guess to follow it; what is left of the step's time
+budget goes to prompts in order of arrival. `plan` decides how much, `admission` and `cells` who, `context` executes,
+`drawing` makes answers of it. Requests and aborts come in by mail, events leave once per step.
 """
 
 from __future__ import annotations
 
-import bisect
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from msgspec import structs
-
-from backends.base import EngineClosedError, EngineError
+from backends.base import CapacityError, EngineClosedError, EngineError
+from backends.llama_cpp.admission import Admission
+from backends.llama_cpp.cells import KVCells
 from backends.llama_cpp.context import Context
+from backends.llama_cpp.drawing import Drawing
 from backends.llama_cpp.job import Choice, Job
-from backends.llama_cpp.plan import CellBudget, StepCost, share_out
-from backends.llama_cpp.sampling import Sampler, suppress
-from backends.llama_cpp.text import TextStream
-from backends.llama_cpp.vocab import Vocabulary
-from backends.types import Accepted, Delta, Event, FinishReason
+from backends.llama_cpp.plan import StepCost, share_out
+from backends.types import Accepted, Event, FinishReason
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +30,23 @@ Parcel = tuple[Job, Event | EngineError | None]
 """Something for a job's reader: an event, the error that ended it, or `None` after its last event."""
 
 _CLOSED = "the engine was closed"
+_DROPPED = "speculative work gave way to a request that somebody waits for"
+
+
+class Decoding(NamedTuple):
+    """A running choice in a step, and the batch row of its `last` token; its drafts are in the rows that follow."""
+
+    job: Job
+    choice: Choice
+    row: int
+
+
+class Prefilling(NamedTuple):
+    """A stretch of a prompt in a step, and the batch row of its last token."""
+
+    job: Job
+    tokens: list[int]
+    row: int
 
 
 class Scheduler:
@@ -40,25 +55,27 @@ class Scheduler:
     def __init__(
         self,
         context: Context,
-        vocab: Vocabulary,
+        cells: KVCells,
+        drawing: Drawing,
         *,
-        cells: CellBudget,
         cost: StepCost,
         deliver: Callable[[list[Parcel]], None],
     ) -> None:
         """`deliver` gets each step's events at once, on the scheduler's thread."""
         self._context = context
-        self._vocab = vocab
-        self._deliver = deliver
-        self._cost = cost
         self._cells = cells
-        self._waiting: list[Job] = []
+        self._drawing = drawing
+        self._cost = cost
+        self._deliver = deliver
+        self._admission = Admission(cells)
         self._running: list[Job] = []
+        self._adapter: str | None = None
         self._outbox: list[Parcel] = []
         self._mail: list[Callable[[], None]] = []
         self._wake = threading.Condition()
         self._closed = False
-        self._submitted = self._generated = self._evaluated = 0
+        self._count: Counter[str] = Counter()
+        self._busy_s = self._decode_s = 0.0
         self._thread = threading.Thread(target=self._main, name="llama.cpp-scheduler", daemon=True)
 
     def start(self) -> None:
@@ -71,7 +88,7 @@ class Scheduler:
         Raises:
             EngineClosedError: after `close`.
         """
-        if not self._post(lambda: self._enqueue(job)):
+        if not self._post(lambda: self._admission.add(job)):
             raise EngineClosedError(_CLOSED)
 
     def abort(self, job: Job) -> None:
@@ -86,14 +103,17 @@ class Scheduler:
         self._thread.join()
 
     def stats(self) -> dict[str, Any]:
-        """Gauges and counters of this moment."""
+        """Gauges and counters of this moment; `busy_s` are the seconds of all steps, `decode_s` those in llama.cpp."""
+        counted = ("prompt_tokens_evaluated", "prompt_tokens_cached", "tokens_generated", "tokens_drafted")
         return {
             "running": len(self._running),
-            "waiting": len(self._waiting),
-            "kv_cells": self._cells.total,
-            "kv_cells_reserved": self._cells.total - self._cells.free,
-            "prompt_tokens_evaluated": self._evaluated,
-            "tokens_generated": self._generated,
+            "waiting": len(self._admission),
+            "kv_cells": self._cells.shape.cells,
+            "kv_cells_reserved": self._cells.reserved,
+            "kv_cells_cached": self._cells.cached,
+            **{name: self._count[name] for name in (*counted, "drafts_accepted", "steps")},
+            "busy_s": self._busy_s,
+            "decode_s": self._decode_s,
         }
 
     def _post(self, letter: Callable[[], None]) -> bool:
@@ -115,16 +135,18 @@ class Scheduler:
 
     def _run(self) -> None:
         while self._read_mail():
+            started = time.monotonic()
             self._admit()
             self._step()
             self._flush()
+            self._busy_s += time.monotonic() - started
         self._fail_all(EngineClosedError(_CLOSED))
         self._flush()
 
     def _read_mail(self) -> bool:
         """Act on what came in since the last step; sleep while there is nothing to do. False: the end."""
         with self._wake:
-            while not (self._mail or self._running or self._waiting or self._closed):
+            while not (self._mail or self._running or self._admission or self._closed):
                 self._wake.wait()
             mail, self._mail = self._mail, []
             closed = self._closed  # under the lock: no mail comes after it
@@ -132,31 +154,32 @@ class Scheduler:
             letter()
         return not closed
 
-    def _enqueue(self, job: Job) -> None:
-        self._submitted += 1
-        job.number = self._submitted
-        bisect.insort(self._waiting, job, key=lambda other: (-other.request.priority, other.number))
-
     def _admit(self) -> None:
-        """Give sequences and cells to waiting jobs, strictly in order, so that a large one is not passed for ever."""
-        while self._waiting and self._cells.can_reserve(self._waiting[0].cells_needed, self._waiting[0].request.n):
-            job = self._waiting.pop(0)
-            job.cells, job.admitted_s = job.cells_needed, time.monotonic()
-            sequences = self._cells.reserve(job.cells, job.request.n)
-            job.choices = [self._choice(job, index, sequence) for index, sequence in enumerate(sequences)]
-            self._running.append(job)
-            self._outbox.append((job, Accepted(prompt_tokens=len(job.prompt))))
+        """Start what may start; speculative work makes room for a request that has none."""
+        while True:
+            if job := self._admission.next(self._running):
+                self._start_job(job)
+            elif self._admission.short_of_room and (victims := [job for job in self._running if job.speculative]):
+                self._release(victims[-1])
+                self._outbox.append((victims[-1], CapacityError(_DROPPED)))
+            else:
+                return
 
-    def _choice(self, job: Job, index: int, sequence: int) -> Choice:
-        stopping = job.request.stopping
-        banned = self._vocab.end_of_generation if stopping.ignore_eos else ()
-        sampler = Sampler(job.sampling, self._vocab, choice=index, banned=banned)
-        sampler.see(job.prompt)
-        return Choice(index, sequence, sampler, TextStream(job.stops, include_stop=stopping.include_stop))
+    def _start_job(self, job: Job) -> None:
+        job.sequences, job.cached = self._cells.admit(job.claim)
+        job.filled, job.admitted_s = job.cached, time.monotonic()
+        job.promised = job.unfilled + job.request.n * job.max_new
+        job.choices = [self._drawing.choice(job, index) for index in range(job.request.n)]
+        self._count["prompt_tokens_cached"] += job.cached
+        self._running.append(job)
+        self._outbox.append((job, Accepted(prompt_tokens=len(job.prompt), cached_tokens=job.cached)))
 
     def _step(self) -> None:
-        prefills = self._plan_prefills()
-        decoding, prefilling = self._fill_batch(prefills)
+        jobs = self._turn()
+        self._context.batch.clear()
+        decoding = self._add_decodes(jobs)
+        rows = self._context.batch.rows
+        prefilling = self._add_prefills(jobs, rows)
         if not (decoding or prefilling):
             return
         started = time.monotonic()
@@ -165,111 +188,156 @@ class Scheduler:
         except EngineError as error:
             self._fail_all(error)
             return
-        self._cost.observe(len(decoding), sum(prefills.values()), time.monotonic() - started)
-        self._advance(decoding, prefilling)
+        elapsed = time.monotonic() - started
+        self._cost.observe(rows, self._context.batch.rows - rows, elapsed)
+        self._decode_s += elapsed
+        self._count["steps"] += 1
+        for decode in decoding:
+            self._advance(*decode)
+        for prefill in prefilling:
+            self._advance_prompt(*prefill)
 
-    def _plan_prefills(self) -> dict[Job, int]:
-        """How many prompt tokens of which job the next step evaluates."""
-        unfilled = [job for job in self._running if job.unfilled]
+    def _turn(self) -> list[Job]:
+        """The jobs of the next step: those of one adapter, in turns; speculative ones only when there are no others."""
+        jobs = [job for job in self._running if not job.speculative] or self._running
+        adapters = list(dict.fromkeys(job.request.adapter for job in jobs))
+        if adapters and adapters != [self._adapter]:
+            at = adapters.index(self._adapter) + 1 if self._adapter in adapters else 0
+            self._adapter = adapters[at % len(adapters)]
+            self._context.use_adapter(self._adapter)
+        return [job for job in jobs if job.request.adapter == self._adapter]
+
+    def _add_decodes(self, jobs: list[Job]) -> list[Decoding]:
+        """One token of every running choice, and then the drafts, as far as outputs reach."""
+        # Recurrent memories take rows together only in the order of their sequences.
+        running = sorted(((job, choice) for job in jobs for choice in job.running), key=lambda pair: pair[1].sequence)
+        spare = self._context.outputs - len(running)
+        decoding = []
+        for job, choice in running:
+            choice.draft = []
+            if choice.drafter:
+                # Neither more than may still come, nor more than one's share of what a step can carry.
+                most = min(job.max_new - choice.generated - 1, spare // len(running))
+                choice.draft = choice.drafter.draft(most) if most > 0 else []
+            tokens = [choice.last, *choice.draft]
+            last_row = self._context.batch.add(choice.sequence, job.position(choice), tokens, output=len(tokens))
+            decoding.append(Decoding(job, choice, last_row - len(choice.draft)))
+        return decoding
+
+    def _add_prefills(self, jobs: list[Job], decodes: int) -> list[Prefilling]:
+        """What fits of the prompts beside so many decodes."""
+        unfilled = [job for job in jobs if job.unfilled]
         if not unfilled:
-            return {}
-        decodes = sum(len(job.running) for job in self._running)
-        allowance = self._cost.prefill_allowance(decodes, self._context.batch.capacity)
-        shares = share_out([job.unfilled for job in unfilled], allowance)
-        return {job: share for job, share in zip(unfilled, shares, strict=True) if share}
-
-    def _fill_batch(self, prefills: dict[Job, int]) -> tuple[list[tuple[Job, Choice, int]], list[tuple[Job, int]]]:
-        """Write the step's rows. Returns the last row of each running choice and of each prompt that it touches."""
+            return []
         batch = self._context.batch
-        batch.clear()
-        decoding = [
-            (job, choice, batch.add(choice.sequence, job.position(choice), (choice.last,), output=True))
-            for job in self._running
-            for choice in job.running
-        ]
+        allowance = self._cost.prefill_allowance(decodes, batch.capacity, speculative=unfilled[0].speculative)
+        outputs = self._context.outputs - decodes
+        wanted = [min(job.unfilled, outputs) if job.every_output else job.unfilled for job in unfilled]
         prefilling = []
-        for job, share in prefills.items():
+        for job, share in zip(unfilled, share_out(wanted, allowance), strict=True):
+            done = share == job.unfilled
+            rows = share if job.every_output else int(done)
+            if not share or rows > outputs:
+                continue
+            outputs -= rows
             tokens = job.prompt[job.filled : job.filled + share]
-            row = batch.add(job.choices[0].sequence, job.filled, tokens, output=share == job.unfilled)
-            prefilling.append((job, row))
-            job.filled += share
-            self._evaluated += share
-        return decoding, prefilling
+            prefilling.append(Prefilling(job, tokens, batch.add(job.sequences[0], job.filled, tokens, output=rows)))
+        return prefilling
 
-    def _advance(self, decoding: Sequence[tuple[Job, Choice, int]], prefilling: Sequence[tuple[Job, int]]) -> None:
-        """Draw the next token of every choice that has logits now."""
-        for job, choice, row in decoding:
-            self._draw(job, choice, row)
-        for job, row in prefilling:
-            if not job.unfilled:
-                self._begin_answers(job, row)
-        for job in [job for job in self._running if job.choices and not (job.unfilled or job.running)]:
-            self._release(job)
-            self._outbox.append((job, None))
+    def _advance_prompt(self, job: Job, tokens: list[int], row: int) -> None:
+        """The tokens have been evaluated."""
+        self._drawing.note_prompt(job, tokens, row)
+        self._evaluated(job, job.sequences[0], tokens)
+        job.filled += len(tokens)
+        self._count["prompt_tokens_evaluated"] += len(tokens)
+        if not job.unfilled:
+            self._begin_answers(job, row)
 
     def _begin_answers(self, job: Job, row: int) -> None:
         """The prompt is evaluated: every choice starts from its last row, on cells that all of them share."""
         job.first_token_s = time.monotonic()
-        first, *others = job.choices
-        for choice in others:
-            self._context.share_prefix(first.sequence, choice.sequence)
-        if not job.max_new:
-            for choice in job.choices:
-                self._outbox.append((job, self._last_delta(job, choice, Delta(index=choice.index), "length")))
-            return
+        first, *others = job.sequences
+        for sequence in others:
+            self._cells.fork(job.claim.key, first, sequence)
         job.running = list(job.choices)
         for choice in job.choices:
-            self._draw(job, choice, row)
+            self._outbox += ((job, delta) for delta in self._drawing.echo(job, choice))
+            if job.max_new:
+                self._take(job, choice, [], self._draw(job, choice, row))
+            else:
+                self._take(job, choice, [], "length")
 
-    def _draw(self, job: Job, choice: Choice, row: int) -> None:
-        early = choice.generated < job.request.stopping.min_tokens
-        if early:
-            suppress(self._context.handle, row, job.end_tokens)
-        token = choice.sampler.sample(self._context.handle, row)
-        choice.last = token
-        choice.generated += 1
-        choice.unsent.append(token)
-        self._generated += 1
-        text = choice.text.feed(self._text_of(job, token), watch=not early)
-        finish = job.finish_reason(choice, token)
+    def _advance(self, job: Job, choice: Choice, row: int) -> None:
+        """Draw from the choice's rows, on from each draft that was right."""
+        evaluated = [choice.last]
+        finish: FinishReason | None = None
+        for at, guess in enumerate((*choice.draft, None)):
+            finish = self._draw(job, choice, row + at)
+            if finish or choice.last != guess:
+                break
+            evaluated.append(choice.last)
+        self._take(job, choice, evaluated, finish)
+
+    def _take(self, job: Job, choice: Choice, evaluated: list[int], finish: FinishReason | None) -> None:
+        """Book tokens of the choice that are in the cache now, and send what is certain."""
+        self._evaluated(job, choice.sequence, evaluated)
+        choice.evaluated += len(evaluated)
+        if choice.draft and len(evaluated) <= len(choice.draft):
+            self._context.trim(choice.sequence, job.position(choice))
+        if choice.drafter and choice.generated:
+            choice.drafter.extend([*evaluated[1:], choice.last])
+            self._observe_draft(choice, len(evaluated) - 1)
+        if delta := self._drawing.delta(job, choice, finish):
+            self._outbox.append((job, delta))
         if finish:
-            text += choice.text.flush()
-            job.running.remove(choice)
-        if not (text or finish):
-            return
-        delta = Delta(index=choice.index, text=text, token_ids=tuple(choice.unsent))
-        choice.unsent.clear()
-        self._outbox.append((job, self._last_delta(job, choice, delta, finish) if finish else delta))
+            self._end_choice(job, choice)
 
-    def _text_of(self, job: Job, token: int) -> bytes:
-        request = job.request
-        if token in job.end_tokens and not (request.stopping.include_stop and token in request.stopping.stop_token_ids):
-            return b""
-        return self._vocab.piece(token) if request.skip_special_tokens else self._vocab.control_text(token)
+    def _draw(self, job: Job, choice: Choice, row: int) -> FinishReason | None:
+        self._count["tokens_generated"] += 1
+        return self._drawing.draw(job, choice, row)
 
-    def _last_delta(self, job: Job, choice: Choice, delta: Delta, reason: FinishReason) -> Delta:
-        return structs.replace(delta, finish_reason=reason, usage=job.usage(choice), timings=job.timings())
+    def _observe_draft(self, choice: Choice, accepted: int) -> None:
+        if choice.draft and choice.drafter:
+            choice.drafter.observe(len(choice.draft), accepted)
+            self._count["tokens_drafted"] += len(choice.draft)
+            self._count["drafts_accepted"] += accepted
+
+    def _evaluated(self, job: Job, sequence: int, tokens: list[int]) -> None:
+        self._cells.extend(sequence, tokens)
+        job.promised -= len(tokens)
+
+    def _end_choice(self, job: Job, choice: Choice) -> None:
+        job.running.remove(choice)
+        job.sequences.remove(choice.sequence)
+        unused = job.max_new - choice.evaluated
+        job.promised -= unused
+        self._cells.release([choice.sequence], unused)
+        choice.sampler.close()
+        if not job.running:
+            self._running.remove(job)
+            self._outbox.append((job, None))
 
     def _drop(self, job: Job) -> None:
         if job in self._running:
             self._release(job)
-        elif job in self._waiting:
-            self._waiting.remove(job)
+        else:
+            self._admission.remove(job)
 
     def _release(self, job: Job) -> None:
+        """End a running job; what it has evaluated stays cached."""
         self._running.remove(job)
+        self._cells.release(job.sequences, job.promised)
+        job.sequences = []
         for choice in job.choices:
-            self._context.forget(choice.sequence)
             choice.sampler.close()
-        self._cells.release(job.cells, [choice.sequence for choice in job.choices])
 
     def _fail_all(self, error: EngineError) -> None:
         """End every job and start with an empty cache, since a failed decode leaves it in doubt."""
         for job in list(self._running):
             self._release(job)
             self._outbox.append((job, error))
-        self._outbox.extend((job, error) for job in self._waiting)
-        self._waiting.clear()
+        self._outbox.extend((job, error) for job in self._admission.clear())
+        self._cells.clear()
         self._context.forget_all()
 
     def _flush(self) -> None:

@@ -33,8 +33,11 @@ class Vocabulary:
         self.size: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
         self.add_bos: bool = llama_cpp.llama_vocab_get_add_bos(self._vocab)
         self.add_eos: bool = llama_cpp.llama_vocab_get_add_eos(self._vocab)
-        self._splits_by_regex = llama_cpp.llama_vocab_type(self._vocab) == llama_cpp.LLAMA_VOCAB_TYPE_BPE
+        kind = llama_cpp.llama_vocab_type(self._vocab)
+        self._splits_by_regex = kind == llama_cpp.LLAMA_VOCAB_TYPE_BPE
+        self._is_wordpiece = kind == llama_cpp.LLAMA_VOCAB_TYPE_WPM
         self._pieces: dict[int, bytes] = {}
+        self._control_pieces: dict[int, bytes] = {}
 
     @property
     def handle(self) -> Any:
@@ -76,13 +79,22 @@ class Vocabulary:
         """Token ids of a text, no BOS or EOS added. With `special` off control strings in it stay text."""
         return [i for piece in self._safe_pieces(text) for i in self._encode(piece.encode(), special)]
 
+    @cached_property
+    def closing(self) -> int | None:
+        """Id of the token that the model wants after a whole text: EOS, or `[SEP]` as BERT has it."""
+        if self.add_eos:
+            return self.eos
+        # Other vocabularies may have a separator too; there llama.cpp adds it to pairs of texts only.
+        adds_separator = self._is_wordpiece and llama_cpp.llama_vocab_get_add_sep(self._vocab)
+        return _none_if_negative(llama_cpp.llama_vocab_sep(self._vocab)) if adds_separator else None
+
     def encode_prompt(self, text: str, *, special: bool) -> list[int]:
-        """Ids of a whole prompt with the BOS and EOS that the model wants around it."""
+        """Ids of a whole prompt with the tokens that the model wants around it: BOS and EOS, `[CLS]` and `[SEP]`."""
         ids = self.encode(text, special=special)
         if self.add_bos and self.bos is not None and ids[:1] != [self.bos]:
             ids.insert(0, self.bos)
-        if self.add_eos and self.eos is not None:
-            ids.append(self.eos)
+        if self.closing is not None:
+            ids.append(self.closing)
         return ids
 
     def check_length(self, text: str, limit: int, *, param: str) -> None:
@@ -102,7 +114,10 @@ class Vocabulary:
 
     def control_text(self, token: int) -> bytes:
         """The bytes of a token with control tokens written out."""
-        return self._piece(token, special=True)
+        piece = self._control_pieces.get(token)
+        if piece is None:
+            piece = self._control_pieces[token] = self._piece(token, special=True)
+        return piece
 
     def decode(self, tokens: Sequence[int], *, special: bool = False) -> bytes:
         """The bytes of a whole sequence, without the space that some vocabularies put before a text.

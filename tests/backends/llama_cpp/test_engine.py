@@ -11,7 +11,7 @@ import pytest
 
 from backends.base import ContextLengthError, InvalidRequestError, UnsupportedError
 from backends.llama_cpp.engine import LlamaCppEngine
-from backends.types import Accepted, Constraint, Delta, GenerationRequest, SamplingParams, StopParams
+from backends.types import Accepted, Delta, GenerationRequest, SamplingParams, StopParams
 from tests.backends.llama_cpp.conftest import BUNDLED_MODEL, chat, collect, complete, greedy
 from tests.backends.test_gguf_backend import COMMON_STATS
 
@@ -196,8 +196,6 @@ async def test_a_megabyte_of_one_character_is_refused_unharmed(engine: LlamaCppE
 
 async def test_what_the_engine_lacks_is_refused_by_name(engine: LlamaCppEngine) -> None:
     for changes, param in (
-        ({"logprobs": 1}, "logprobs"),
-        ({"constraint": Constraint("json_object")}, "response_format"),
         ({"adapter": "x"}, "model"),
         ({"n": 9}, "n"),
     ):

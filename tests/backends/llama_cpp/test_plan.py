@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from backends.llama_cpp.plan import (
     SMALLEST_CHUNK,
     SMALLEST_PURE_CHUNK,
-    CellBudget,
     StepCost,
     new_tokens_allowed,
     share_out,
@@ -81,20 +80,6 @@ def test_shares_add_up_and_nobody_gets_more_than_he_needs(remaining: list[int], 
     shares = share_out(remaining, allowance)
     assert sum(shares) == min(sum(remaining), allowance)
     assert all(0 <= share <= need for share, need in zip(shares, remaining, strict=True))
-
-
-def test_cells_and_sequences_come_back() -> None:
-    budget = CellBudget(100, 2)
-    sequences = budget.reserve(60, 2)
-    assert sorted(sequences) == [0, 1]
-    assert not budget.can_reserve(10, 1)
-    budget.release(60, sequences)
-    assert budget.can_reserve(100, 2)
-
-
-def test_reserving_more_than_is_free_is_refused() -> None:
-    with pytest.raises(ValueError, match="101 cells"):
-        CellBudget(100, 2).reserve(101, 1)
 
 
 @pytest.mark.parametrize(

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
 
-from backends.base import EngineError
+from backends.base import CapacityError, EngineError
+from backends.llama_cpp.cells import CacheShape, KVCells
 from backends.llama_cpp.context import Context, ContextOptions
+from backends.llama_cpp.drawing import Drawing
 from backends.llama_cpp.job import Job
 from backends.llama_cpp.model import Model
-from backends.llama_cpp.plan import CellBudget, StepCost
+from backends.llama_cpp.plan import StepCost
 from backends.llama_cpp.sampling import resolve, sampling_defaults
 from backends.llama_cpp.scheduler import Parcel, Scheduler
-from backends.types import PRIORITY_SPECULATIVE, Accepted, Delta, GenerationRequest, SamplingParams
+from backends.types import PRIORITY_SPECULATIVE, Accepted, Delta, GenerationRequest, LlamaOptions, SamplingParams
 from tests.backends.llama_cpp.conftest import BUNDLED_MODEL
 
-SEQUENCES = 2
+PARALLEL = 2
 
 
 class FragileContext(Context):
@@ -35,7 +37,7 @@ class FragileContext(Context):
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[Model]:
-    model = Model(str(BUNDLED_MODEL), n_gpu_layers=0, progress=lambda _: None)
+    model = Model(str(BUNDLED_MODEL), LlamaOptions(), progress=lambda _: None)
     yield model
     model.close()
 
@@ -52,10 +54,11 @@ async def scheduling(model: Model, *jobs: Job, failures: int = 0) -> AsyncIterat
     def deliver(parcels: list[Parcel]) -> None:
         loop.call_soon_threadsafe(hand_out, parcels)
 
-    context = FragileContext(model, ContextOptions(cells=512, sequences=SEQUENCES, n_batch=64, n_threads=1))
+    context = FragileContext(model, ContextOptions(cells=512, sequences=PARALLEL + 4, n_batch=64, n_threads=1))
     context.failures = failures
-    cells = CellBudget(context.cells, SEQUENCES)
-    scheduler = Scheduler(context, model.vocab, cells=cells, cost=StepCost(), deliver=deliver)
+    cells = KVCells(CacheShape(context.cells, context.sequences, PARALLEL, keep=256), context)
+    drawing = Drawing(context, model.vocab)
+    scheduler = Scheduler(context, cells, drawing, cost=StepCost(), deliver=deliver)
     for job in jobs:
         scheduler.submit(job)
     scheduler.start()
@@ -66,10 +69,10 @@ async def scheduling(model: Model, *jobs: Job, failures: int = 0) -> AsyncIterat
         context.close()
 
 
-def job(*, tokens: int = 4, priority: int = 0) -> Job:
+def job(*, tokens: int = 4, priority: int = 0, prompt: Sequence[int] = (70, 71, 72), salt: str | None = None) -> Job:
     return Job(
-        request=GenerationRequest(id="r", priority=priority),
-        prompt=[70, 71, 72],
+        request=GenerationRequest(id="r", priority=priority, cache_salt=salt),
+        prompt=list(prompt),
         sampling=resolve(SamplingParams(temperature=0.0), sampling_defaults({})),
         stops=(),
         end_tokens=frozenset(),
@@ -88,7 +91,7 @@ async def outcome(job: Job) -> list[int] | EngineError:
 
 
 async def test_a_failed_decode_ends_what_is_there_and_nothing_that_comes_later(model: Model) -> None:
-    sound, present, later = job(), [job() for _ in range(SEQUENCES + 1)], job()
+    sound, present, later = job(), [job() for _ in range(PARALLEL + 1)], job()
     async with scheduling(model, sound):
         expected = await outcome(sound)
     async with scheduling(model, *present, failures=1) as scheduler:
@@ -108,7 +111,7 @@ async def test_work_that_nobody_waits_for_yet_comes_last(model: Model) -> None:
 
 
 async def test_a_job_is_aborted_while_it_waits_and_while_it_runs(model: Model) -> None:
-    running, waiting = [job(tokens=240) for _ in range(SEQUENCES)], job()
+    running, waiting = [job(tokens=240) for _ in range(PARALLEL)], job()
     async with scheduling(model, *running, waiting) as scheduler:
         assert isinstance(await running[0].events.get(), Accepted)
         for each in (waiting, running[0], running[0]):
@@ -117,3 +120,68 @@ async def test_a_job_is_aborted_while_it_waits_and_while_it_runs(model: Model) -
         received = [running[0].events.get_nowait() for _ in range(running[0].events.qsize())]
         assert None not in received and waiting.events.empty()
         assert scheduler.stats()["kv_cells_reserved"] == 0
+
+
+COMMON = list(range(100, 180))
+
+
+async def test_followers_wait_for_what_another_is_just_evaluating(model: Model) -> None:
+    alone, jobs = [job(prompt=[*COMMON, 70 + i]) for i in range(2)], [job(prompt=[*COMMON, 70 + i]) for i in range(2)]
+    expected = []
+    for each in alone:
+        async with scheduling(model, each):
+            expected.append(await outcome(each))
+    async with scheduling(model, *jobs) as scheduler:
+        assert [await outcome(each) for each in jobs] == expected
+        assert scheduler.stats()["prompt_tokens_evaluated"] == len(COMMON) + 2
+    assert [each.cached for each in jobs] == [0, len(COMMON)]
+
+
+async def test_nobody_follows_a_prompt_under_another_salt(model: Model) -> None:
+    jobs = [job(prompt=[*COMMON, 70], salt=salt) for salt in ("a", "b")]
+    async with scheduling(model, *jobs):
+        for each in jobs:
+            await outcome(each)
+    assert [each.cached for each in jobs] == [0, 0]
+
+
+async def test_a_follower_goes_on_alone_when_its_leader_leaves(model: Model) -> None:
+    leader, follower = job(prompt=COMMON * 3), job(prompt=COMMON * 3)
+    async with scheduling(model, leader, follower) as scheduler:
+        assert isinstance(await leader.events.get(), Accepted)
+        scheduler.abort(leader)
+        assert isinstance(await outcome(follower), list)
+        assert scheduler.stats()["kv_cells_reserved"] == 0
+
+
+async def test_an_aborted_prompt_leaves_what_it_evaluated(model: Model) -> None:
+    first, second = job(prompt=COMMON, tokens=100), job(prompt=COMMON)
+    async with scheduling(model, first) as scheduler:
+        while not isinstance(await first.events.get(), Delta):
+            pass
+        scheduler.abort(first)
+        scheduler.submit(second)
+        await outcome(second)
+    assert second.cached == len(COMMON) - 1
+
+
+async def test_speculative_work_is_dropped_for_a_request_that_needs_its_cells(model: Model) -> None:
+    speculative, asked = job(priority=PRIORITY_SPECULATIVE, tokens=300), job(tokens=300)
+    async with scheduling(model, speculative) as scheduler:
+        assert isinstance(await speculative.events.get(), Accepted)
+        scheduler.submit(asked)
+        assert isinstance(await outcome(speculative), CapacityError)
+        assert isinstance(await outcome(asked), list)
+
+
+async def test_speculative_work_stands_still_while_somebody_waits(model: Model) -> None:
+    speculative, asked = job(priority=PRIORITY_SPECULATIVE, tokens=100), job(tokens=60)
+    async with scheduling(model, speculative) as scheduler:
+        while not isinstance(await speculative.events.get(), Delta):
+            pass
+        scheduler.submit(asked)
+        assert isinstance(await asked.events.get(), Accepted)
+        before = speculative.choices[0].generated
+        await outcome(asked)
+        assert speculative.choices[0].generated <= before + 1
+        assert isinstance(await outcome(speculative), list)

@@ -1,0 +1,91 @@
+"""Who starts next: waiting requests in order, except that some wait for a prompt that another is just evaluating."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+
+from backends.llama_cpp.cells import KVCells
+from backends.llama_cpp.job import Job
+from backends.llama_cpp.prefix import shared_length
+
+WORTH_WAITING = 16
+"""Tokens that a request must save to wait for another's prompt; each costs one evaluation less."""
+
+
+class Admission:
+    """The queue in front of the KV cells. Strictly first come, first served, by priority.
+
+    A request that cannot start keeps all behind it waiting, so that a large one is not passed for ever. Only followers
+    are passed: they wait until their leader has evaluated what both prompts begin with, which is never longer than they
+    would take for it themselves.
+    """
+
+    def __init__(self, cells: KVCells) -> None:
+        self._cells = cells
+        self._waiting: list[Job] = []
+        self._leaders: dict[Job, tuple[Job, int]] = {}
+        self._submitted = 0
+        self.short_of_room = False
+        """Whether the last `next` found a request that waits for cells or sequences."""
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, job: Job) -> None:
+        """Queue a job behind all of its priority."""
+        self._submitted += 1
+        job.number = self._submitted
+        bisect.insort(self._waiting, job, key=lambda other: (-other.request.priority, other.number))
+
+    def remove(self, job: Job) -> bool:
+        """Take a job out; false if it is not here."""
+        if job not in self._waiting:
+            return False
+        self._waiting.remove(job)
+        self._leaders.pop(job, None)
+        return True
+
+    def clear(self) -> list[Job]:
+        """Take all jobs out."""
+        waiting, self._waiting = self._waiting, []
+        self._leaders.clear()
+        return waiting
+
+    def next(self, running: Sequence[Job]) -> Job | None:
+        """Take out the job that may start now, if there is one."""
+        self.short_of_room = False
+        for job in self._waiting:
+            if job.speculative and any(not other.speculative for other in (*running, self._waiting[0])):
+                return None
+            if self._follows(job, running):
+                continue
+            if not self._cells.fits(job.claim):
+                self.short_of_room = True
+                return None
+            self.remove(job)
+            return job
+        return None
+
+    def _follows(self, job: Job, running: Sequence[Job]) -> bool:
+        """Whether the job gains by waiting for one that evaluates the beginning of its prompt at the moment."""
+        leader, until = self._leaders.get(job) or self._leader(job, running) or (job, 0)
+        if leader.sequences and leader.filled < until:
+            self._leaders[job] = leader, until
+            return True
+        self._leaders.pop(job, None)
+        return False
+
+    def _leader(self, job: Job, running: Sequence[Job]) -> tuple[Job, int] | None:
+        """The running job that will share most of the prompt, and how much."""
+        claim = job.claim
+        if not (claim.reuse and self._cells.shape.shares):
+            return None
+        cached = self._cells.cached_prefix(claim).length
+        best, most = None, cached + WORTH_WAITING - 1
+        for other in running:
+            if other.unfilled and other.claim.key == claim.key and other.speculative <= job.speculative:
+                shared = shared_length(other.prompt, claim.prompt[:-1])
+                if shared > most and shared >= other.filled + WORTH_WAITING:
+                    best, most = other, shared
+        return (best, most) if best else None

@@ -1,0 +1,223 @@
+"""Who gets KV cells: never more than there are, and never cells of another text."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import settings, strategies
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from backends.llama_cpp.cells import CacheShape, Claim, KVCells
+
+
+class SimulatedMemory:
+    """Cells as llama.cpp has them: each holds one token of one key at one position, and is seen by some sequences."""
+
+    def __init__(self) -> None:
+        self.seen: dict[int, list[object]] = {}
+
+    def write(self, sequence: int, key: Hashable, tokens: list[int]) -> None:
+        self.seen.setdefault(sequence, []).extend((key, token, object()) for token in tokens)
+
+    def text(self, sequence: int) -> list[tuple[Hashable, int]]:
+        return [(key, token) for key, token, _ in self.seen.get(sequence, [])]  # type: ignore[misc]
+
+    @property
+    def used(self) -> int:
+        return len({cell for cells in self.seen.values() for cell in cells})
+
+    def intact(self, sequence: int, length: int) -> bool:
+        return length <= len(self.seen[sequence])
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        assert not self.seen.get(target), "a sequence is opened over another text"
+        self.seen[target] = self.seen[source][:length]
+
+    def trim(self, sequence: int, length: int) -> None:
+        self.seen[sequence] = self.seen[sequence][:length]
+
+    def forget(self, sequence: int) -> None:
+        self.seen.pop(sequence, None)
+
+
+def kv_cells(cells: int = 100, parallel: int = 4, keep: int = 100, extra: int = 4) -> tuple[KVCells, SimulatedMemory]:
+    memory = SimulatedMemory()
+    return KVCells(CacheShape(cells, parallel + extra, parallel, keep), memory), memory
+
+
+def run(cells: KVCells, memory: SimulatedMemory, prompt: list[int], answer: list[int], key: str = "") -> int:
+    """Serve one request from beginning to end; returns how many tokens were cached."""
+    claim = Claim(key, prompt, len(answer))
+    (sequence,), cached = cells.admit(claim)
+    for tokens in (prompt[cached:], answer):
+        memory.write(sequence, key, tokens)
+        cells.extend(sequence, tokens)
+    cells.release([sequence], 0)
+    return cached
+
+
+def test_a_prompt_finds_the_conversation_that_it_continues() -> None:
+    cells, memory = kv_cells()
+    assert run(cells, memory, [1, 2, 3], [4, 5]) == 0
+    assert run(cells, memory, [1, 2, 3, 4, 5, 6], [7]) == 5
+
+
+def test_the_last_token_of_a_prompt_is_always_evaluated() -> None:
+    cells, memory = kv_cells()
+    run(cells, memory, [1, 2, 3], [4])
+    assert run(cells, memory, [1, 2, 3], [4]) == 2
+
+
+def test_another_key_never_sees_the_prefix() -> None:
+    cells, memory = kv_cells()
+    run(cells, memory, [1, 2, 3], [4], key="ana")
+    assert run(cells, memory, [1, 2, 3, 4], [5], key="ben") == 0
+
+
+def test_where_every_logit_is_wanted_nothing_is_reused() -> None:
+    cells, memory = kv_cells()
+    run(cells, memory, [1, 2, 3], [4])
+    assert cells.cached_prefix(Claim("", [1, 2, 3, 4], reuse=False)).length == 0
+
+
+def test_repeating_a_request_keeps_one_copy() -> None:
+    cells, memory = kv_cells()
+    for _ in range(3):
+        run(cells, memory, [1, 2, 3], [4, 5])
+    assert cells.cached == memory.used == 5
+
+
+def test_no_more_is_kept_than_was_allowed_and_the_oldest_text_loses_its_end_first() -> None:
+    cells, memory = kv_cells(keep=10)
+    run(cells, memory, [1] * 6, [])
+    run(cells, memory, [2] * 7, [])
+    assert cells.cached == memory.used == 10
+    assert cells.cached_prefix(Claim("", [1] * 9)).length == 3
+    assert cells.cached_prefix(Claim("", [2] * 9)).length == 7
+
+
+def test_a_text_that_served_again_outlives_one_that_did_not() -> None:
+    cells, memory = kv_cells(keep=12)
+    run(cells, memory, [1] * 6, [])
+    run(cells, memory, [2] * 6, [])
+    run(cells, memory, [1] * 6 + [3], [])
+    assert cells.cached_prefix(Claim("", [1] * 7)).length == 6
+    assert cells.cached_prefix(Claim("", [2] * 7)).length == 5
+
+
+def test_cached_cells_give_way_to_whoever_needs_them() -> None:
+    cells, memory = kv_cells(cells=20)
+    run(cells, memory, [1] * 15, [])
+    big = Claim("", [2] * 10, 10)
+    assert cells.fits(big)
+    cells.admit(big)
+    assert (cells.cached, cells.reserved) == (0, 20)
+
+
+def test_a_prefix_in_use_counts_once() -> None:
+    cells, memory = kv_cells(cells=20)
+    (first,), _ = cells.admit(Claim("", [1] * 12, 2))
+    memory.write(first, "", [1] * 12)
+    cells.extend(first, [1] * 12)
+    assert not cells.fits(Claim("", [2] * 12, 2))
+    assert cells.fits(Claim("", [1] * 12, 2))
+
+
+def test_a_claim_that_does_not_fit_is_refused() -> None:
+    cells, _ = kv_cells(cells=10)
+    for claim in (Claim("", [1] * 9, 2), Claim("", [1], 1, n=5)):
+        assert not cells.fits(claim)
+        with pytest.raises(ValueError, match="does not fit"):
+            cells.admit(claim)
+
+
+def test_without_spare_sequences_nothing_is_shared_or_kept() -> None:
+    cells, memory = kv_cells(extra=0)
+    run(cells, memory, [1, 2, 3], [4])
+    assert (cells.cached, memory.used, cells.cached_prefix(Claim("", [1, 2, 3])).length) == (0, 0, 0)
+
+
+@dataclass
+class Request:
+    claim: Claim
+    sequences: list[int]
+    filled: int
+    promised: int
+    opened: int = 1
+    own: dict[int, list[int]] = field(default_factory=dict)
+
+
+class Traffic(RuleBasedStateMachine):
+    """Random requests on a small cache, next to a memory that knows which text each cell is of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells, self.memory = kv_cells(cells=40, parallel=3, keep=15, extra=2)
+        self.requests: list[Request] = []
+
+    @rule(
+        key=strategies.sampled_from("ab"),
+        prompt=strategies.lists(strategies.integers(0, 1), min_size=1, max_size=20),
+        new=strategies.integers(0, 8),
+        n=strategies.integers(1, 3),
+    )
+    def arrive(self, key: str, prompt: list[int], new: int, n: int) -> None:
+        claim = Claim(key, prompt, new, n)
+        if self.cells.fits(claim):
+            sequences, cached = self.cells.admit(claim)
+            assert cached < len(prompt)
+            self.requests.append(Request(claim, sequences, cached, len(prompt) - cached + n * new))
+            assert self.memory.text(sequences[0]) == [(key, token) for token in prompt[:cached]]
+
+    @precondition(lambda self: self.requests)
+    @rule(data=strategies.data())
+    def evaluate(self, data: strategies.DataObject) -> None:
+        request = data.draw(strategies.sampled_from(self.requests))
+        left = request.claim.prompt[request.filled :]
+        if left:
+            tokens = left[: data.draw(strategies.integers(1, len(left)))]
+            request.filled += len(tokens)
+            self._write(request, request.sequences[0], tokens)
+            return
+        for sequence in request.sequences[request.opened :]:
+            self.cells.fork(request.claim.key, request.sequences[0], sequence)
+            request.opened += 1
+        for sequence in request.sequences:
+            own = request.own.setdefault(sequence, [])
+            if len(own) < request.claim.new:
+                own.append(data.draw(strategies.integers(0, 1)))
+                self._write(request, sequence, own[-1:])
+
+    @precondition(lambda self: self.requests)
+    @rule(data=strategies.data())
+    def end(self, data: strategies.DataObject) -> None:
+        request = data.draw(strategies.sampled_from(self.requests))
+        self.requests.remove(request)
+        self.cells.release(request.sequences, request.promised)
+
+    def _write(self, request: Request, sequence: int, tokens: list[int]) -> None:
+        self.memory.write(sequence, request.claim.key, tokens)
+        self.cells.extend(sequence, tokens)
+        request.promised -= len(tokens)
+
+    @invariant()
+    def cells_in_use_are_those_counted(self) -> None:
+        shape = self.cells.shape
+        assert self.memory.used == self.cells.cached + self.cells.reserved - self.cells.promised <= shape.cells
+        assert self.cells.promised == sum(request.promised for request in self.requests)
+        assert self.memory.used + self.cells.promised <= shape.cells
+        if not self.requests:
+            assert self.cells.reserved == 0 and self.cells.cached <= shape.keep
+
+    @invariant()
+    def every_sequence_holds_its_own_text(self) -> None:
+        for request in self.requests:
+            for sequence in request.sequences[: request.opened]:
+                text = request.claim.prompt[: request.filled] + request.own.get(sequence, [])
+                assert self.memory.text(sequence) == [(request.claim.key, token) for token in text]
+
+
+Traffic.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestTraffic = Traffic.TestCase
