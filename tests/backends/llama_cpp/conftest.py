@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
+import pytest
 import pytest_asyncio
 
 from backends.llama_cpp.engine import LlamaCppEngine
@@ -24,6 +25,7 @@ from backends.types import (
     TextPart,
     Usage,
 )
+from tests.backends.llama_cpp.random_models import Kind, write_random_model
 
 BUNDLED_MODEL = Path(__file__).parents[3] / "models" / "tiny" / "jarvis-tiny-q8_0.gguf"
 
@@ -89,3 +91,17 @@ async def engine() -> AsyncIterator[LlamaCppEngine]:
     await engine.start(lambda _: None)
     yield engine
     await engine.close()
+
+
+@pytest.fixture(scope="session")
+def random_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Kind], Path]:
+    """The file of a random model, written when a test first asks for its kind."""
+    folder = tmp_path_factory.mktemp("random-models")
+
+    def path(kind: Kind) -> Path:
+        file = folder / f"{kind}.gguf"
+        if not file.exists():
+            write_random_model(file, kind)
+        return file
+
+    return path
