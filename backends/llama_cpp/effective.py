@@ -64,12 +64,13 @@ def _rope(model: Model, options: LlamaOptions) -> dict[str, Any]:
     def trained(key: str) -> str | None:
         return model.metadata.get(f"{model.architecture}.rope.{key}")
 
-    scaling = options.rope_scaling or trained("scaling.type") or "linear"  # llama.cpp's word for no scaling: factor 1
+    # Where nobody says, llama.cpp scales linearly by 1.
+    scaling = options.rope_scaling or trained("scaling.type") or "none"
     scale = options.rope_freq_scale or llama_cpp.llama_model_rope_freq_scale_train(model.handle)
     original = options.yarn_orig_ctx or int(trained("scaling.original_context_length") or model.trained_context)
     return {
         "rope_scaling": scaling,
         "rope_freq_base": options.rope_freq_base or float(trained("freq_base") or _FREQ_BASE),
-        "rope_freq_scale": 1.0 if scaling == "none" else scale,
+        "rope_freq_scale": 1.0 if options.rope_scaling == "none" else scale,
         "yarn_orig_ctx": original if scaling == "yarn" else None,
     }

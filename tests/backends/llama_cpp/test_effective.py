@@ -51,7 +51,7 @@ async def test_defaults_are_filled_in() -> None:
     assert (settings["n_batch"], settings["n_parallel"], settings["kv_cells"]) == (512, 3, 3 * TRAINED)
     assert (settings["kv_cache_type_k"], settings["kv_cache_type_v"], settings["flash_attn"]) == ("f16", "f16", True)
     assert (settings["mmap"], settings["mlock"], settings["speculative"]) == (True, False, "off")
-    assert (settings["rope_scaling"], settings["rope_freq_base"], settings["rope_freq_scale"]) == ("linear", 1e4, 1.0)
+    assert (settings["rope_scaling"], settings["rope_freq_base"], settings["rope_freq_scale"]) == ("none", 1e4, 1.0)
     assert (settings["quantization"], settings["adapters"]) == (None, [])
 
 
