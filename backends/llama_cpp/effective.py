@@ -33,7 +33,6 @@ def effective_settings(model: Model, context: Context, options: LlamaOptions) ->
         "flash_attn": context.flash_attn,
         "mmap": options.mmap and llama_cpp.llama_supports_mmap(),
         "mlock": options.mlock and locked_bytes() > 0,
-        "quantization": options.quantization,
         **_devices(model, options),
         **_rope(model, options),
     }
