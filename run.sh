@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Serves, tests or checks the Jarvis LLM Proxy, after installing what that needs. What is installed is remembered
-# in stamps below .venv, so that the next start only compares them: no network, no pip, no build.
+# Serves, tests, measures or checks the Jarvis LLM Proxy, after installing what that needs. What is installed is
+# remembered in stamps below .venv, so that the next start only compares them: no network, no pip, no build.
 set -euo pipefail
+caller=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 readonly VENV=.venv
@@ -15,6 +16,11 @@ usage() {
 usage: ./run.sh [serve]         serve the model that JARVIS_MODEL_NAME names, or the bundled one
        ./run.sh test [ARGS]     run the tests; ARGS go to pytest
        ./run.sh check           print the effective configuration and what is wrong with it
+       ./run.sh quantize IN OUT KIND [--force] [--threads N] [--allow-requantize]
+                                write the GGUF model IN to OUT with fewer bits per weight; KIND is q8_0, q4_k_m, q4_0, …
+                                (quantize --help lists all)
+       ./run.sh bench [ARGS]    measure the server beside llama-server and others, which it builds first, once;
+                                bench --help tells what ARGS may be
        ./run.sh --help
 
 Configuration: JARVIS_* variables, in the environment or in .env; .env.example describes them all.
@@ -170,8 +176,9 @@ prepare() {  # $1: the command
     ensure_base
     [ "$1" = check ] && return
     read_plan
-    if [ "$engine" = llama_cpp ] || [ "$1" = test ]; then ensure_llama_cpp; fi
-    if [ "$engine" = vllm ]; then install_requirements vllm; fi
+    if [ "$engine" = llama_cpp ] || [ "$1" != serve ]; then ensure_llama_cpp; fi
+    if [ "$engine" = vllm ] && { [ "$1" = serve ] || [ "$1" = test ]; }; then install_requirements vllm; fi
+    if [ "$1" = bench ] || [ "$1" = test ]; then install_requirements bench; fi
     if [ "$1" = test ]; then install_requirements dev; fi
 }
 
@@ -179,7 +186,8 @@ command=${1:-serve}
 [ $# -eq 0 ] || shift
 case "$command" in
     serve | check) [ $# -eq 0 ] || { usage >&2; exit 2; } ;;
-    test) ;;
+    quantize) [ $# -gt 0 ] || { usage >&2; exit 2; } ;;
+    bench | test) ;;
     -h | --help | help) usage; exit 0 ;;
     *) usage >&2; say "error: there is no command '$command'"; exit 2 ;;
 esac
@@ -189,4 +197,6 @@ lock 9
 prepare "$command"
 exec 9<&-
 if [ "$command" = test ]; then exec "$VENV/bin/python" -m pytest "$@"; fi
+if [ "$command" = bench ]; then exec "$VENV/bin/python" -m benchmarks.engines --folder "$caller" "$@"; fi
+if [ "$command" = quantize ]; then exec "$VENV/bin/python" -m app quantize --folder "$caller" "$@"; fi
 exec "$VENV/bin/python" -m app "$command"

@@ -1,10 +1,12 @@
-"""The command line: `python -m app [serve | check | env-example | build-plan]`."""
+"""The command line: `python -m app [serve | check | quantize | env-example | build-plan]`; `--help` says more."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app import __version__
@@ -13,7 +15,7 @@ from app.settings import Settings, SettingsError, Variables
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-OK, FAILED, BAD_CONFIGURATION = 0, 1, 2
+OK, FAILED, BAD_CONFIGURATION, INTERRUPTED = 0, 1, 2, 130
 
 DEMO_NOTE = """
   This is the small demo model that ships with the project: it shows that everything works and knows little else.
@@ -22,16 +24,16 @@ DEMO_NOTE = """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0 done, 1 failed, 2 the configuration cannot be used."""
-    command = COMMANDS[_parser().parse_args(arguments).command]
+    """Run one command; returns the exit status: 0 done, 1 failed, 2 the configuration or the call cannot be used."""
+    given = _parser().parse_args(arguments)
     try:
-        return command()
+        return COMMANDS[given.command].run(given)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_CONFIGURATION
 
 
-def serve() -> int:
+def serve(_: argparse.Namespace) -> int:
     """Serve until a signal."""
     settings = Settings.load()
     from app import logs, server  # after the settings: a bad variable is said without loading a server
@@ -48,7 +50,7 @@ def serve() -> int:
     return OK
 
 
-def check() -> int:
+def check(_: argparse.Namespace) -> int:
     """Print the effective configuration and what is wrong with it."""
     from app.check import problems
     from app.settings.reference import effective
@@ -61,7 +63,37 @@ def check() -> int:
     return BAD_CONFIGURATION if found else OK
 
 
-def env_example() -> int:
+def quantize(given: argparse.Namespace) -> int:
+    """Write a GGUF model with fewer bits per weight."""
+    from app.quantize import ProgressLine, summary
+    from backends.llama_cpp.quantising import Quantisation, QuantisationError, quantise
+
+    wanted = Quantisation(
+        source=given.folder / given.source,
+        target=given.folder / given.target,
+        kind=given.kind,
+        threads=given.threads,
+        force=given.force,
+        allow_requantize=given.allow_requantize,
+        environment=Settings.load().worker_environment(),
+    )
+    line = ProgressLine(sys.stderr)
+    try:
+        done = quantise(wanted, line.show)
+    except QuantisationError as error:
+        line.close()
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        line.close()
+        print("interrupted: nothing was written", file=sys.stderr)
+        return INTERRUPTED
+    line.close()
+    print("\n".join(summary(done)))
+    return OK
+
+
+def env_example(_: argparse.Namespace) -> int:
     """Print the text of `.env.example`."""
     from app.settings.reference import env_example
 
@@ -69,7 +101,7 @@ def env_example() -> int:
     return OK
 
 
-def build_plan() -> int:
+def build_plan(_: argparse.Namespace) -> int:
     """Print what `run.sh` has to know before it installs an engine: one value per line."""
     variables = Variables.read()
     settings = Settings.from_variables(variables)
@@ -87,16 +119,64 @@ def banner(settings: Settings, url: str) -> str:
     return "\n".join(lines) + note
 
 
-COMMANDS: dict[str, Callable[[], int]] = {
-    "serve": serve,
-    "check": check,
-    "env-example": env_example,
-    "build-plan": build_plan,
+def _quantize_arguments(parser: argparse.ArgumentParser) -> None:
+    from backends.llama_cpp.number_formats import KINDS
+
+    parser.add_argument("source", metavar="IN", type=Path, help="the model: a GGUF file with F32, F16 or BF16 weights")
+    parser.add_argument("target", metavar="OUT", type=Path, help="the file to write")
+    parser.add_argument("kind", metavar="KIND", type=_kind, help=f"what the weights become: {', '.join(KINDS)}")
+    parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
+    parser.add_argument("--threads", metavar="N", type=_positive, help="threads that compute (default: physical cores)")
+    parser.add_argument(
+        "--allow-requantize", action="store_true", help="take a model that is quantised already; costs accuracy"
+    )
+    parser.add_argument(
+        "--folder", metavar="DIR", type=Path, default=Path(), help="where relative paths begin (default: here)"
+    )
+
+
+def _kind(text: str) -> str:
+    from backends.llama_cpp.number_formats import UnknownKindError, kind_named
+
+    try:
+        return kind_named(text)
+    except UnknownKindError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _positive(text: str) -> int:
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
+    return int(text)
+
+
+def _nothing(_: argparse.ArgumentParser) -> None:
+    """Most commands take no arguments."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a command does, in code and in words, and what adds its arguments."""
+
+    run: Callable[[argparse.Namespace], int]
+    help: str
+    arguments: Callable[[argparse.ArgumentParser], None] = _nothing
+
+
+COMMANDS = {
+    "serve": Command(serve, "serve until a signal (this is what happens without a command)"),
+    "check": Command(check, "print the effective configuration and what is wrong with it"),
+    "quantize": Command(quantize, "write a GGUF model with fewer bits per weight", _quantize_arguments),
+    "env-example": Command(env_example, "print the text of .env.example"),
+    "build-plan": Command(build_plan, "print what run.sh has to know before it installs an engine"),
 }
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="jarvis", description="One OpenAI-compatible endpoint for local models.")
-    parser.add_argument("command", nargs="?", default="serve", choices=list(COMMANDS))
     parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    parser.set_defaults(command="serve")
+    for name, command in COMMANDS.items():
+        command.arguments(commands.add_parser(name, help=command.help, description=str(command.run.__doc__)))
     return parser

@@ -149,8 +149,26 @@ def test_check_installs_no_engine(clone: Clone) -> None:
 def test_tests_get_the_tools_the_engine_and_their_arguments(clone: Clone) -> None:
     assert clone.run("test", "-k", "two words", JARVIS_INFERENCE_ENGINE="stub").returncode == 0
     assert clone.calls("requirements-dev.txt")
+    assert clone.calls("requirements-bench.txt")
     assert clone.calls("--no-binary llama-cpp-python")
     assert clone.calls("-m pytest -k two words")
+
+
+def test_the_benchmark_gets_the_engine_its_own_tools_and_the_folder_that_it_is_called_in(clone: Clone) -> None:
+    assert clone.run("bench", "--quick", "--json", "two words.json", JARVIS_INFERENCE_ENGINE="stub").returncode == 0
+    assert clone.calls("--no-binary llama-cpp-python")
+    assert clone.calls("requirements-bench.txt")
+    assert not clone.calls("requirements-dev.txt")
+    assert clone.calls("-m benchmarks.engines --folder / --quick --json two words.json")
+
+
+@pytest.mark.parametrize("engine", ["llama_cpp", "stub", "vllm"])
+def test_quantize_gets_llama_cpp_and_the_folder_that_it_is_called_in(clone: Clone, engine: str) -> None:
+    assert clone.run("quantize", "in.gguf", "two words.gguf", "q4_0", JARVIS_INFERENCE_ENGINE=engine).returncode == 0
+    assert clone.calls("--no-binary llama-cpp-python")
+    assert not clone.calls("requirements-vllm.txt")
+    assert clone.calls("-m app quantize --folder / in.gguf two words.gguf q4_0")
+    assert clone.run("quantize").returncode == 2
 
 
 @pytest.mark.parametrize(

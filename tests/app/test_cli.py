@@ -58,6 +58,19 @@ def test_check_fails_on_a_missing_model(tmp_path: Path) -> None:
     assert "error: JARVIS_MODEL_NAME: /no/such.gguf does not exist" in done.stdout
 
 
+def test_help_names_every_command(tmp_path: Path) -> None:
+    said = run("--help", folder=tmp_path).stdout
+    for command in ("serve", "check", "quantize", "env-example", "build-plan"):
+        assert f"    {command}" in said
+    assert "IN OUT KIND" in run("quantize", "--help", folder=tmp_path).stdout
+
+
+def test_an_unknown_command_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    done = run("srve", folder=tmp_path)
+    assert done.returncode == 2
+    assert "'srve' (choose from" in done.stderr and "check" in done.stderr
+
+
 @pytest.mark.parametrize("command", ["serve", "check", "build-plan"])
 def test_a_bad_configuration_stops_every_command(tmp_path: Path, command: str) -> None:
     done = run(command, folder=tmp_path, JARVIS_PROT="1")
