@@ -95,6 +95,7 @@ class LlamaCppEngine:
             "prefix_cache_tokens": self._cache_shape().keep,
             "speculative": "ngram" if self._speculates else "off",
             "adapters": list(self._adapters.names),
+            "quantization": config.llama.quantization if self._quantised else None,
         }
         self._scheduler.start()
         self._owned.push_async_callback(asyncio.to_thread, self._scheduler.close)
@@ -104,6 +105,7 @@ class LlamaCppEngine:
         native_log.install(config.engine_log_level)
         llama_cpp.llama_backend_init()
         model, report = quantised_model(config, report)
+        self._quantised = model != config.model
         header = check_gguf(model)
         self._cell = cell_shape(header)
         self._model = Model(model, config.llama, progress=report)
