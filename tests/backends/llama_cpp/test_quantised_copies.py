@@ -21,7 +21,7 @@ from backends.llama_cpp.quantising import UNFINISHED
 from backends.types import EngineConfig
 from tests.backends.llama_cpp.conftest import complete, config, greedy
 from tests.backends.llama_cpp.full_precision import BUNDLED_MODEL, f32_model, slow_model
-from tests.serving import PATIENCE_S, ROOT, environment, serving
+from tests.serving import PATIENCE_S, ROOT, Server, serving, start
 
 STARTER = """
 import logging, sys
@@ -213,7 +213,7 @@ def test_starts_at_the_same_time_quantise_once(full: Path, cache: Path) -> None:
 
 
 @pytest.fixture
-def quantising_server(tmp_path: Path, cache: Path) -> Iterator[subprocess.Popen[str]]:
+def quantising_server(tmp_path: Path, cache: Path) -> Iterator[Server]:
     """A server in the middle of quantising its model."""
     variables = {
         "JARVIS_INFERENCE_ENGINE": "llama_cpp",
@@ -222,22 +222,34 @@ def quantising_server(tmp_path: Path, cache: Path) -> Iterator[subprocess.Popen[
         "JARVIS_CACHE_DIR": str(cache),
         "JARVIS_N_THREADS": "1",
     }
-    command = [sys.executable, "-m", "app", "serve"]
-    with subprocess.Popen(command, cwd=tmp_path, env=environment(variables), text=True) as process:
+    server = start(tmp_path, tmp_path / "log", variables)
+    with server.process:
         try:
             wait_for_unfinished(cache)
-            yield process
+            yield server
         finally:
-            process.kill()
+            server.process.kill()
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_a_server_that_ends_while_it_quantises_leaves_nothing(
-    quantising_server: subprocess.Popen[str], cache: Path, end: signal.Signals
+    quantising_server: Server, cache: Path, end: signal.Signals
 ) -> None:
-    quantising_server.send_signal(end)
-    quantising_server.wait(PATIENCE_S)
+    quantising_server.process.send_signal(end)
+    quantising_server.process.wait(PATIENCE_S)
     wait_until_empty(cache)
+
+
+def test_readiness_shows_how_far_the_copy_is(quantising_server: Server) -> None:
+    progress = 0.0
+    give_up = time.monotonic() + PATIENCE_S
+    while progress == 0.0:
+        assert time.monotonic() < give_up
+        answer = httpx.get(f"{quantising_server.url}/health/ready", timeout=PATIENCE_S)
+        assert answer.status_code == 503
+        progress = answer.json()["models"][0]["progress"] or 0.0
+        time.sleep(0.02)
+    assert progress < QUANTISING_SHARE
 
 
 def test_a_server_quantises_says_so_and_answers(full: Path, cache: Path) -> None:
