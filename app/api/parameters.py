@@ -10,7 +10,7 @@ import msgspec
 from app.api.wire import GenerationBody, Ignored
 from app.settings import Settings
 from backends.base import InvalidRequestError, UnsupportedError
-from backends.types import GenerationRequest, SamplingParams, StopParams
+from backends.types import PRIORITY_NORMAL, GenerationRequest, SamplingParams, StopParams
 
 T = TypeVar("T")
 
@@ -49,6 +49,8 @@ def translate_parameters(
         sampling=sampling(body),
         stopping=stopping(body, settings),
         n=choices(body, settings),
+        cache_salt=body.cache_salt,
+        priority=-_or(body.priority, PRIORITY_NORMAL),  # as in vLLM, higher numbers come later
         skip_special_tokens=body.skip_special_tokens is not False,
     )
 

@@ -7,7 +7,7 @@ that ask for nothing. Every other field is unknown, and refused.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
@@ -27,6 +27,8 @@ Bias = Annotated[float, Meta(ge=-100, le=100)]
 Alternatives = Annotated[int, Meta(ge=0, le=20)]
 Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 StopText = Annotated[str, Meta(min_length=1, max_length=1_000)]
+CacheSalt = Annotated[str, Meta(min_length=1, max_length=1_000)]
+Priority = Annotated[int, Meta(ge=0, le=1_000)]
 ToolCallId = Annotated[str, Meta(min_length=1, max_length=1_000)]
 
 
@@ -79,6 +81,8 @@ class GenerationBody(Ignored, kw_only=True):
     frequency_penalty: Penalty | None = None
     seed: Int64 | None = None
     logit_bias: dict[TokenId, Bias] | None = None
+    cache_salt: CacheSalt | None = None
+    priority: Priority | None = None
 
 
 class FunctionCall(Struct, kw_only=True):
@@ -153,6 +157,16 @@ class CompletionBody(GenerationBody, forbid_unknown_fields=True, kw_only=True):
     logprobs: Alternatives | None = None
     best_of: Any = None
     suffix: Any = None
+
+
+class EmbeddingBody(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`POST /v1/embeddings`: one text, several, the token ids of one, or those of several."""
+
+    input: str | list[str | TokenId | TokenIds]
+    model: str | None = None
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: Positive | None = None
+    user: Anything = UNSET
 
 
 class TokenizeBody(Struct, forbid_unknown_fields=True, kw_only=True):

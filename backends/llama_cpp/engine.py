@@ -26,6 +26,7 @@ from backends.llama_cpp.effective import effective_settings, trained_reach
 from backends.llama_cpp.job import Job
 from backends.llama_cpp.kv_size import cell_shape
 from backends.llama_cpp.model import Model
+from backends.llama_cpp.model_file import LONGEST_DEFAULT_WINDOW
 from backends.llama_cpp.plan import new_tokens_allowed
 from backends.llama_cpp.prompts import Prompt, Prompts
 from backends.llama_cpp.quantised_copies import quantised_model
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
     from backends.llama_cpp.constraining import Constrainer, TokenMatcher
 
 log = logging.getLogger(__name__)
-
-LONGEST_DEFAULT_WINDOW = 8192
-"""Tokens of context per request when nothing is configured and the model was trained on more."""
 
 DEFAULT_PREFIX_TOKENS = 4096
 """Tokens of past prompts and answers that stay in the KV cache when nothing is configured."""
@@ -162,7 +160,7 @@ class LlamaCppEngine:
         sequences = context.sequences if keep else llama.n_parallel
         return CacheShape(context.cells, sequences, llama.n_parallel, min(keep, context.cells))
 
-    @property
+    @cached_property
     def _speculates(self) -> bool:
         """Whether choices draft; a wrong draft must be cut off again, which not every model's memory allows."""
         if self._config.llama.speculative == "off":

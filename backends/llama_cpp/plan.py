@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-STEP_STRETCH = 2.0
-"""A step that carries prompt tokens may take this many times as long as the same step without them."""
+STEP_STRETCH = 2.5
+"""A step that carries tokens of a prompt may take this many times as long as the same step without them.
 
-LONGEST_PREFILL_S = 0.25
+At 2 a long prompt beside streams takes twice the time that it takes alone, at 3 the streams are three times as slow.
+"""
+
+LONGEST_PREFILL_S = 0.6
 """Aim for a step that only evaluates prompts, in seconds: an abort or a new request waits at most about this long."""
 
 LONGEST_SPECULATIVE_S = 0.06
@@ -52,8 +55,12 @@ class StepCost:
         known = min(self._decode_s, key=lambda width: (abs(width - decodes), width))
         return self._decode_s[known]
 
-    def prefill_allowance(self, decodes: int, n_batch: int, *, speculative: bool = False) -> int:
-        """Prompt tokens that the next step may take beside `decodes` rows of running sequences, `n_batch` in all."""
+    def prefill_allowance(self, decodes: int, n_batch: int, *, prompts: int = 1, speculative: bool = False) -> int:
+        """Prompt tokens that the next step may take beside `decodes` rows of running sequences, `n_batch` in all.
+
+        Where more `prompts` wait than sequences run, what is added to a step grows with their ratio: to serve those who
+        wait costs the few who run less than it saves, since larger steps also do more per second.
+        """
         room = n_batch - decodes
         if not decodes:
             longest_s = LONGEST_SPECULATIVE_S if speculative else LONGEST_PREFILL_S
@@ -64,7 +71,8 @@ class StepCost:
         per_token = self._beside_s or self._alone_s or decode_s
         if not per_token:
             return min(room, SMALLEST_CHUNK)
-        return max(min(room, SMALLEST_CHUNK), min(room, int((STEP_STRETCH - 1) * decode_s / per_token)))
+        budget_s = (STEP_STRETCH - 1) * decode_s * max(1.0, prompts / decodes)
+        return max(min(room, SMALLEST_CHUNK), min(room, int(min(budget_s, LONGEST_PREFILL_S) / per_token)))
 
 
 def share_out(remaining: Sequence[int], allowance: int) -> list[int]:

@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 Parcel = tuple[Job, Event | EngineError | None]
 """Something for a job's reader: an event, the error that ended it, or `None` after its last event."""
 
+STEPS_PER_ADAPTER = 8
+"""Steps before requests with another adapter have their turn: each change makes llama.cpp plan its computation anew."""
+
 _CLOSED = "the engine was closed"
 _DROPPED = "speculative work gave way to a request that somebody waits for"
 
@@ -70,6 +73,7 @@ class Scheduler:
         self._admission = Admission(cells)
         self._running: list[Job] = []
         self._adapter: str | None = None
+        self._steps_left = STEPS_PER_ADAPTER
         self._outbox: list[Parcel] = []
         self._mail: list[Callable[[], None]] = []
         self._wake = threading.Condition()
@@ -201,9 +205,11 @@ class Scheduler:
         """The jobs of the next step: those of one adapter, in turns; speculative ones only when there are no others."""
         jobs = [job for job in self._running if not job.speculative] or self._running
         adapters = list(dict.fromkeys(job.request.adapter for job in jobs))
-        if adapters and adapters != [self._adapter]:
+        self._steps_left -= 1
+        if adapters and (self._adapter not in adapters or self._steps_left <= 0):
             at = adapters.index(self._adapter) + 1 if self._adapter in adapters else 0
             self._adapter = adapters[at % len(adapters)]
+            self._steps_left = STEPS_PER_ADAPTER
             self._context.use_adapter(self._adapter)
         return [job for job in jobs if job.request.adapter == self._adapter]
 
@@ -230,7 +236,10 @@ class Scheduler:
         if not unfilled:
             return []
         batch = self._context.batch
-        allowance = self._cost.prefill_allowance(decodes, batch.capacity, speculative=unfilled[0].speculative)
+        prompts = len(unfilled) + len(self._admission)
+        allowance = self._cost.prefill_allowance(
+            decodes, batch.capacity, prompts=prompts, speculative=unfilled[0].speculative
+        )
         outputs = self._context.outputs - decodes
         wanted = [min(job.unfilled, outputs) if job.every_output else job.unfilled for job in unfilled]
         prefilling = []

@@ -8,7 +8,7 @@ import pytest
 
 from app.settings import Settings
 from app.settings.sections import LimitSettings, ModelSettings
-from backends.types import GenerationRequest, SamplingParams, StopParams
+from backends.types import PRIORITY_NORMAL, GenerationRequest, SamplingParams, StopParams
 from tests.app.doubles import says
 from tests.app.serving import SETTINGS, chat, engine, serving, settings_with
 
@@ -35,6 +35,18 @@ async def test_nothing_given_leaves_all_to_the_model() -> None:
     request = await sent({})
     assert (request.sampling, request.stopping, request.n) == (SamplingParams(), StopParams(), 1)
     assert request.skip_special_tokens
+
+
+async def test_a_prefix_is_shared_under_the_salt_and_a_higher_priority_number_comes_later() -> None:
+    request = await sent({"cache_salt": "tenant", "priority": 2})
+    assert (request.cache_salt, request.priority) == ("tenant", -2)
+    usual = await sent({})
+    assert (usual.cache_salt, usual.priority) == (None, PRIORITY_NORMAL)
+
+
+@pytest.mark.parametrize(("field", "value"), [("cache_salt", ""), ("priority", -1), ("priority", "high")])
+async def test_a_bad_salt_or_priority_is_refused_by_name(field: str, value: object) -> None:
+    assert (await refused({field: value}))["param"] == field
 
 
 async def test_null_means_not_given() -> None:

@@ -31,26 +31,35 @@ def test_alone_a_fast_model_takes_whole_batches() -> None:
     assert measured((0, 64, 0.001)).prefill_allowance(0, 512) == 512
 
 
-def test_alone_a_slow_model_takes_what_fits_a_quarter_second() -> None:
-    assert measured((0, 64, 0.128)).prefill_allowance(0, 512) == 64
+def test_alone_a_slow_model_takes_what_fits_its_time() -> None:
+    assert measured((0, 64, 0.256)).prefill_allowance(0, 512) == 128
+
+
+def test_what_nobody_waits_for_is_evaluated_in_short_steps() -> None:
+    assert measured((0, 64, 0.256)).prefill_allowance(0, 512, speculative=True) == 8
 
 
 def test_alone_chunks_come_from_a_coarse_scale() -> None:
-    assert {measured((0, 100, 0.1 * noise)).prefill_allowance(0, 512) for noise in (0.6, 0.8, 0.9)} == {256}
+    assert {measured((0, 100, 0.2 * noise)).prefill_allowance(0, 512) for noise in (0.6, 0.8, 0.9)} == {256}
 
 
 def test_alone_a_very_slow_model_still_takes_the_smallest_pure_chunk() -> None:
     assert measured((0, 64, 64.0)).prefill_allowance(0, 512) == SMALLEST_PURE_CHUNK
 
 
-def test_beside_streams_prompts_take_as_long_as_the_decodes() -> None:
+def test_beside_streams_a_step_is_stretched_by_prompts() -> None:
     cost = measured((8, 0, 0.160), (0, 64, 0.64))
-    assert cost.prefill_allowance(8, 512) == 16
+    assert cost.prefill_allowance(8, 512) == 24
 
 
 def test_beside_streams_the_cost_beside_streams_counts() -> None:
     cost = measured((8, 0, 0.160), (0, 64, 0.64), (8, 16, 0.160 + 16 * 0.02))
-    assert cost.prefill_allowance(8, 512) == 8
+    assert cost.prefill_allowance(8, 512) == 12
+
+
+def test_where_more_wait_than_run_those_who_wait_get_more() -> None:
+    cost = measured((2, 0, 0.040), (0, 64, 0.64))
+    assert [cost.prefill_allowance(2, 512, prompts=prompts) for prompts in (1, 2, 6, 100)] == [6, 6, 18, 60]
 
 
 def test_a_prompt_beside_streams_always_gets_on() -> None:
