@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -51,14 +52,20 @@ def cold(model: Path) -> Iterator[ColdModel]:
         yield cold
 
 
-@pytest_asyncio.fixture(loop_scope="package")
-async def engine(model: Path) -> AsyncIterator[LlamaCppEngine]:
+@asynccontextmanager
+async def serving(model: Path, **options: object) -> AsyncIterator[LlamaCppEngine]:
     """A fresh engine whose cache soon wraps around: 1,024 cells for prompts of up to 400 tokens."""
-    options = {"context_window": 512, "kv_cells": 1024, "kv_cache_type": "f32", "flash_attn": "off"}
-    engine = LlamaCppEngine(config(model, **options))
+    exact = {"kv_cache_type": "f32", "flash_attn": "off"}
+    engine = LlamaCppEngine(config(model, context_window=512, kv_cells=1024, **exact, **options))
     await engine.start(lambda _: None)
     yield engine
     await engine.close()
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def engine(model: Path) -> AsyncIterator[LlamaCppEngine]:
+    async with serving(model) as engine:
+        yield engine
 
 
 def assert_cold(cold: ColdModel, prompt: Sequence[int], answer: Sequence[int]) -> None:
@@ -89,6 +96,19 @@ async def test_a_prompt_that_begins_like_an_earlier_one(engine: LlamaCppEngine, 
     later = earlier[:shared] + words("later", 40)
     assert_cold(cold, later, await ask(engine, later))
     assert_cold(cold, earlier, await ask(engine, earlier))
+
+
+async def test_a_prompt_that_begins_like_one_which_others_wrote_over(engine: LlamaCppEngine, cold: ColdModel) -> None:
+    """Room for the fourth prompt is made at the end of the first; from there llama.cpp writes on over the second.
+
+    It takes what has left the second's window, though there are free cells at the end of the cache.
+    """
+    prompts = [words(number, 1024 // 4 - NEW) for number in range(3)]
+    for prompt in (*prompts, words("long", 400)):
+        await ask(engine, prompt)
+    for earlier in reversed(prompts):
+        later = earlier[: 2 * WINDOW] + words("later", 40)
+        assert_cold(cold, later, await ask(engine, later))
 
 
 async def test_every_one_of_several_choices_is_that_of_a_cold_cache(engine: LlamaCppEngine, cold: ColdModel) -> None:
@@ -124,6 +144,19 @@ async def test_answers_stay_right_after_many_left_early(engine: LlamaCppEngine, 
         assert_cold(cold, prompt, await ask(engine, prompt))
     stats = await engine.stats()
     assert (stats["running"], stats["waiting"], stats["kv_cells_reserved"]) == (0, 0, 0)
+
+
+async def test_wrong_drafts_leave_no_trace(model: Path, cold: ColdModel) -> None:
+    """The ends of these prompts have gone on in another way than the model does. A state cannot forget a draft."""
+    prompts = [words(number, 150) + words(number, 100) for number in range(8)]
+    async with serving(model, speculative="ngram") as engine:
+        for _ in range(2):
+            answers = await asyncio.gather(*(ask(engine, prompt) for prompt in prompts))
+            for prompt, answer in zip(prompts, answers, strict=True):
+                assert_cold(cold, prompt, answer)
+        stats = await engine.stats()
+    wrong = stats["tokens_drafted"] - stats["drafts_accepted"]
+    assert bool(wrong) == (model.stem in ("plain", "sliding"))
 
 
 @pytest.mark.parametrize("seed", range(3))
