@@ -10,6 +10,10 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 
+class RefusedError(Exception):
+    """The server answered with a status other than 200."""
+
+
 class Connection:
     """A kept-alive HTTP/1.1 connection. Answers have a `content-length` or are chunked."""
 
@@ -26,18 +30,20 @@ class Connection:
 
     async def ask(self, request: bytes) -> int:
         """Send a request, read the whole answer and return its status."""
-        status, headers = await self._head(request)
-        if "chunked" in headers.get("transfer-encoding", ""):
-            async for _ in self._chunks():
-                pass
-        else:
-            await self._reader.readexactly(int(headers["content-length"]))
+        status, _ = await self.exchange(request)
         return status
 
+    async def exchange(self, request: bytes) -> tuple[int, bytes]:
+        """Send a request; its answer's status and body."""
+        status, headers = await self._head(request)
+        return status, await self._body(headers)
+
     async def stream(self, request: bytes) -> AsyncGenerator[bytes]:
-        """Send a request and pass on the chunks of the answer as they come."""
-        status, _ = await self._head(request)
-        assert status == 200, status
+        """Send a request and pass on the chunks of the answer as they come. Raises `RefusedError`."""
+        status, headers = await self._head(request)
+        if status != 200:
+            body = await self._body(headers)
+            raise RefusedError(f"status {status}: {body[:300].decode(errors='replace')}")
         async for chunk in self._chunks():
             yield chunk
 
@@ -47,8 +53,13 @@ class Connection:
         fields = (line.split(": ", 1) for line in lines[1:] if line)
         return int(lines[0].split()[1]), {name.lower(): value for name, value in fields}
 
+    async def _body(self, headers: dict[str, str]) -> bytes:
+        if "chunked" in headers.get("transfer-encoding", ""):
+            return b"".join([chunk async for chunk in self._chunks()])
+        return await self._reader.readexactly(int(headers["content-length"]))
+
     async def _chunks(self) -> AsyncGenerator[bytes]:
-        while size := int(await self._reader.readline(), 16):
+        while size := int(await self._reader.readuntil(b"\n"), 16):  # EOFError: the answer was cut off
             yield (await self._reader.readexactly(size + 2))[:-2]
         await self._reader.readline()
 
@@ -56,9 +67,14 @@ class Connection:
 def chat_request(script: dict[str, Any], **fields: Any) -> bytes:
     """A chat request that asks the stub engine to play `script`."""
     messages = [{"role": "user", "content": json.dumps(script)}]
-    body = json.dumps({"model": "default", "messages": messages, **fields}).encode()
+    return post_request("/v1/chat/completions", {"model": "default", "messages": messages, **fields})
+
+
+def post_request(path: str, fields: dict[str, Any]) -> bytes:
+    """A POST request with a JSON body."""
+    body = json.dumps(fields).encode()
     head = (
-        "POST /v1/chat/completions HTTP/1.1",
+        f"POST {path} HTTP/1.1",
         "host: x",
         "content-type: application/json",
         f"content-length: {len(body)}",

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
 
-from benchmarks.client import Connection, chat_request, get_request
-from benchmarks.servers import Server, edge, floor
+from benchmarks.client import Connection, chat_request
+from benchmarks.servers import Server, edge, floor, until_200
 
 Figures = dict[str, float]
 ONE_TOKEN = chat_request({"tokens": 1})
@@ -24,19 +24,6 @@ ENDLESS = chat_request({"tokens": 1_000_000, "delay_ms": 10}, stream=True)
 TOKENS_PER_S = 10
 WARM_UP = 100
 """Requests that are not counted."""
-
-
-async def until_200(server: Server, path: str) -> float:
-    """Seconds from the start of the process to the first 200 for `path`."""
-    while server.process.poll() is None:
-        try:
-            async with Connection(server.url) as connection:
-                if await connection.ask(get_request(path)) == 200:
-                    return time.perf_counter() - server.started
-        except OSError:
-            pass
-        await asyncio.sleep(0.005)
-    raise RuntimeError("the server has ended")
 
 
 async def start_and_idle(_: float) -> Figures:
