@@ -140,21 +140,45 @@ def test_tokenize_and_detokenize_are_inverse(server: Server) -> None:
     assert httpx.post(f"{server.url}/detokenize", json={"tokens": tokens}).json() == {"content": text}
 
 
-def test_a_worker_killed_in_mid_stream_is_an_error_event_and_the_next_request_works(
+async def test_a_worker_killed_under_eight_streams_is_eight_error_events_and_the_next_request_works(
     server: Server, client: OpenAI
 ) -> None:
-    body = {"messages": user("Hello!"), "stream": True, "max_tokens": 2000, "ignore_eos": True}
-    events: list[str] = []
-    with httpx.stream("POST", f"{server.url}/v1/chat/completions", json=body, timeout=30) as response:
-        for line in response.iter_lines():
-            if line.startswith("data: "):
-                events.append(line[6:])
-            if len(events) == 3:
-                for pid in workers(server):
-                    os.kill(pid, signal.SIGKILL)
-    assert json.loads(events[-1])["error"]["code"] == "engine_crashed"
-    assert "[DONE]" not in events
+    doomed = workers(server)
+    streams = [Stream(server, f"Hello, I am number {number}!") for number in range(8)]
+    await asyncio.gather(*(stream.begin() for stream in streams))
+    for pid in doomed:
+        os.kill(pid, signal.SIGKILL)
+    for stream in streams:
+        events = await stream.rest()
+        assert json.loads(events[-1])["error"]["code"] == "engine_crashed"
+        assert "[DONE]" not in events
     assert "Paris" in (ask(client, "What is the capital of France?") or "")
+    assert not set(workers(server)) & set(doomed)
+    (model,) = httpx.get(f"{server.url}/stats").json()["experts"]
+    assert (model["requests"], model["stats"]["running"], model["stats"]["kv_cells_reserved"]) == (0, 0, 0)
+    assert model["stats"]["prompt_tokens_cached"] == 0, "the cache of the new worker is empty"
+
+
+class Stream:
+    """A streamed chat that goes on until something ends it."""
+
+    def __init__(self, server: Server, content: str) -> None:
+        body = {"messages": user(content), "stream": True, "max_tokens": 1900, "ignore_eos": True}
+        self._client = httpx.AsyncClient(timeout=30)
+        self._request = self._client.build_request("POST", f"{server.url}/v1/chat/completions", json=body)
+
+    async def begin(self) -> None:
+        """Read until the first content."""
+        self._lines = (await self._client.send(self._request, stream=True)).aiter_lines()
+        async for line in self._lines:
+            if '"content":"' in line:
+                return
+
+    async def rest(self) -> list[str]:
+        """The data of all later events."""
+        events = [line[6:] async for line in self._lines if line.startswith("data: ")]
+        await self._client.aclose()
+        return events
 
 
 def test_no_worker_outlives_the_server() -> None:
