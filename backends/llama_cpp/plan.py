@@ -27,6 +27,9 @@ SMALLEST_CHUNK = 4
 SMALLEST_PURE_CHUNK = 64
 """The same when nothing decodes; below this the weights are read again for too few tokens."""
 
+MOST_DEAR = 2.0
+"""A prompt token beside decodes is not believed to cost more than this many times what it costs alone."""
+
 _WEIGHT_OF_NEWEST = 0.25
 
 
@@ -55,6 +58,14 @@ class StepCost:
         known = min(self._decode_s, key=lambda width: (abs(width - decodes), width))
         return self._decode_s[known]
 
+    def _prompt_token_s(self) -> float:
+        """Expected seconds of one prompt token beside decodes; 0 as long as nothing is known."""
+        if self._beside_s is None or self._alone_s is None:
+            return self._beside_s or self._alone_s or 0.0
+        # What a step takes longer for any other reason is put down to its few prompt tokens. Unchecked, that would make
+        # them fewer, and each of them dearer still.
+        return min(self._beside_s, MOST_DEAR * self._alone_s)
+
     def prefill_allowance(self, decodes: int, n_batch: int, *, prompts: int = 1, speculative: bool = False) -> int:
         """Prompt tokens that the next step may take beside `decodes` rows of running sequences, `n_batch` in all.
 
@@ -68,7 +79,7 @@ class StepCost:
             wanted = longest_s / self._alone_s if self._alone_s else SMALLEST_PURE_CHUNK
             return min(room, max(smallest, _power_of_two(wanted)))
         decode_s = self.decode_step(decodes)
-        per_token = self._beside_s or self._alone_s or decode_s
+        per_token = self._prompt_token_s() or decode_s
         if not per_token:
             return min(room, SMALLEST_CHUNK)
         budget_s = (STEP_STRETCH - 1) * decode_s * max(1.0, prompts / decodes)

@@ -62,6 +62,11 @@ def test_where_more_wait_than_run_those_who_wait_get_more() -> None:
     assert [cost.prefill_allowance(2, 512, prompts=prompts) for prompts in (1, 2, 6, 100)] == [6, 6, 18, 60]
 
 
+def test_a_disturbed_measurement_does_not_starve_the_prompt() -> None:
+    cost = measured((8, 0, 0.160), (0, 64, 0.64), *[(8, 4, 0.160 + 0.8)] * 9)
+    assert cost.prefill_allowance(8, 512) == 12
+
+
 def test_a_prompt_beside_streams_always_gets_on() -> None:
     assert measured((8, 0, 0.001), (0, 64, 64.0)).prefill_allowance(8, 512) == SMALLEST_CHUNK
 
