@@ -58,8 +58,10 @@ async def serving(model: Path, **options: object) -> AsyncIterator[LlamaCppEngin
     exact = {"kv_cache_type": "f32", "flash_attn": "off"}
     engine = LlamaCppEngine(config(model, context_window=512, kv_cells=1024, **exact, **options))
     await engine.start(lambda _: None)
-    yield engine
-    await engine.close()
+    try:
+        yield engine
+    finally:
+        await engine.close()
 
 
 @pytest_asyncio.fixture(loop_scope="package")
