@@ -27,29 +27,36 @@ SMALLEST_CHUNK = 4
 SMALLEST_PURE_CHUNK = 64
 """The same when nothing decodes; below this the weights are read again for too few tokens."""
 
-MOST_DEAR = 2.0
-"""A prompt token beside decodes is not believed to cost more than this many times what it costs alone."""
-
 _WEIGHT_OF_NEWEST = 0.25
 
 
 class StepCost:
-    """Running estimates, in seconds, of decode steps by width and of one prompt token alone or beside decodes."""
+    """Running estimates, in seconds, of decode steps by width and of one prompt token."""
 
     def __init__(self) -> None:
         self._decode_s: dict[int, float] = {}
-        self._beside_s: float | None = None
-        self._alone_s: float | None = None
+        self._prompt_token_s: float | None = None
 
     def observe(self, decodes: int, prefill: int, seconds: float) -> None:
-        """Learn from one step of `decodes` sequences and `prefill` prompt tokens that took `seconds`."""
+        """Learn from one step of `decodes` rows of running sequences and `prefill` prompt tokens."""
         if not prefill:
             self._decode_s[decodes] = _smooth(self._decode_s.get(decodes), seconds)
         elif not decodes:
-            self._alone_s = _smooth(self._alone_s, seconds / prefill)
+            self._prompt_token_s = _smooth(self._prompt_token_s, seconds / prefill)
         else:
-            extra = max(seconds - self.decode_step(decodes), 0.0) / prefill
-            self._beside_s = _smooth(self._beside_s, extra)
+            self._observe_both(decodes, prefill, seconds)
+
+    def _observe_both(self, decodes: int, prefill: int, seconds: float) -> None:
+        """Learn from a step that cannot be taken apart: both estimates follow it, and their ratio stays.
+
+        So a machine that slows down for a while changes no chunk. Were the difference put down to the prompt, it would
+        get smaller chunks, in which each token seems dearer still.
+        """
+        row_s = seconds / (decodes + prefill)
+        decode_s, token_s = self._decode_s.get(decodes, decodes * row_s), self._prompt_token_s or row_s
+        off = seconds / (decode_s + prefill * token_s)
+        self._decode_s[decodes] = _smooth(decode_s, decode_s * off)
+        self._prompt_token_s = _smooth(token_s, token_s * off)
 
     def decode_step(self, decodes: int) -> float:
         """Expected seconds of a step that decodes one token for `decodes` sequences; 0 as long as nothing is known."""
@@ -57,14 +64,6 @@ class StepCost:
             return 0.0
         known = min(self._decode_s, key=lambda width: (abs(width - decodes), width))
         return self._decode_s[known]
-
-    def _prompt_token_s(self) -> float:
-        """Expected seconds of one prompt token beside decodes; 0 as long as nothing is known."""
-        if self._beside_s is None or self._alone_s is None:
-            return self._beside_s or self._alone_s or 0.0
-        # What a step takes longer for any other reason is put down to its few prompt tokens. Unchecked, that would make
-        # them fewer, and each of them dearer still.
-        return min(self._beside_s, MOST_DEAR * self._alone_s)
 
     def prefill_allowance(self, decodes: int, n_batch: int, *, prompts: int = 1, speculative: bool = False) -> int:
         """Prompt tokens that the next step may take beside `decodes` rows of running sequences, `n_batch` in all.
@@ -76,10 +75,10 @@ class StepCost:
         if not decodes:
             longest_s = LONGEST_SPECULATIVE_S if speculative else LONGEST_PREFILL_S
             smallest = SMALLEST_CHUNK if speculative else SMALLEST_PURE_CHUNK
-            wanted = longest_s / self._alone_s if self._alone_s else SMALLEST_PURE_CHUNK
+            wanted = longest_s / self._prompt_token_s if self._prompt_token_s else SMALLEST_PURE_CHUNK
             return min(room, max(smallest, _power_of_two(wanted)))
         decode_s = self.decode_step(decodes)
-        per_token = self._prompt_token_s() or decode_s
+        per_token = self._prompt_token_s or decode_s
         if not per_token:
             return min(room, SMALLEST_CHUNK)
         budget_s = (STEP_STRETCH - 1) * decode_s * max(1.0, prompts / decodes)
@@ -115,4 +114,5 @@ def _power_of_two(tokens: float) -> int:
 
 
 def _smooth(old: float | None, new: float) -> float:
-    return new if old is None else old + _WEIGHT_OF_NEWEST * (new - old)
+    """The estimate after a measurement. One that was far too high, of a step that had to wait, is not kept."""
+    return new if old is None or new < old / 2 else old + _WEIGHT_OF_NEWEST * (new - old)

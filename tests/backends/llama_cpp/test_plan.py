@@ -52,19 +52,25 @@ def test_beside_streams_a_step_is_stretched_by_prompts() -> None:
     assert cost.prefill_allowance(8, 512) == 24
 
 
-def test_beside_streams_the_cost_beside_streams_counts() -> None:
-    cost = measured((8, 0, 0.160), (0, 64, 0.64), (8, 16, 0.160 + 16 * 0.02))
-    assert cost.prefill_allowance(8, 512) == 12
-
-
 def test_where_more_wait_than_run_those_who_wait_get_more() -> None:
     cost = measured((2, 0, 0.040), (0, 64, 0.64))
     assert [cost.prefill_allowance(2, 512, prompts=prompts) for prompts in (1, 2, 6, 100)] == [6, 6, 18, 60]
 
 
-def test_a_disturbed_measurement_does_not_starve_the_prompt() -> None:
-    cost = measured((8, 0, 0.160), (0, 64, 0.64), *[(8, 4, 0.160 + 0.8)] * 9)
-    assert cost.prefill_allowance(8, 512) == 12
+def test_a_first_step_that_waited_for_the_disk_is_forgotten() -> None:
+    assert measured((1, 0, 1.8), (1, 0, 0.015)).decode_step(1) == 0.015
+
+
+def test_a_width_that_was_never_seen_alone_costs_its_share() -> None:
+    cost = measured((1, 0, 0.015), (4, 4, 0.06))
+    assert cost.decode_step(4) == pytest.approx(0.03)
+
+
+def test_a_machine_that_slows_down_beside_a_prompt_changes_no_chunk() -> None:
+    steps = [(8, 0, 0.160), (0, 64, 0.64)]
+    slowed = measured(*steps, *[(8, 24, 3 * (0.160 + 24 * 0.01))] * 20)
+    assert slowed.prefill_allowance(8, 512) == pytest.approx(measured(*steps).prefill_allowance(8, 512), abs=1)
+    assert slowed.decode_step(8) == pytest.approx(0.480, rel=0.01)
 
 
 def test_a_prompt_beside_streams_always_gets_on() -> None:
