@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, ClassVar, Protocol
 
-from backends.types import Capabilities, Event, GenerationRequest, ModelInfo, TokenPiece
+from backends.types import Capabilities, Embedding, Event, GenerationRequest, ModelInfo, TokenPiece
 
 
 class EngineError(Exception):
@@ -123,8 +123,18 @@ class Engine(Protocol):
         """
         ...
 
-    async def embed(self, inputs: Sequence[Sequence[int] | str]) -> list[list[float]]:
-        """One vector per input, in order. Raises `UnsupportedError` where `capabilities.embeddings` is false."""
+    async def embed(self, inputs: Sequence[Sequence[int] | str], *, dimensions: int | None = None) -> list[Embedding]:
+        """One vector per text or list of token ids, in order; token ids are taken as given, no BOS or EOS added.
+
+        `dimensions` cuts the vectors to that many numbers and brings them back to norm 1. Cancelling drops what is not
+        computed yet.
+
+        Raises:
+            UnsupportedError: `capabilities.embeddings` is false.
+            InvalidRequestError: an input is empty or has ids that the model lacks (`param` is `input[3]`), or there are
+                fewer dimensions.
+            ContextLengthError: an input is longer than the context window.
+        """
         ...
 
     async def tokenize(self, text: str, *, add_special: bool = False) -> list[TokenPiece]:

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 from backends.registry import create_engine
-from backends.types import Capabilities, EngineConfig, Event, GenerationRequest, ModelInfo, TokenPiece
+from backends.types import Capabilities, Embedding, EngineConfig, Event, GenerationRequest, ModelInfo, TokenPiece
 
 
 class GGUFClient:
@@ -33,8 +33,8 @@ class GGUFClient:
     def stream(self, request: GenerationRequest) -> AsyncGenerator[Event]:
         return self._engine.stream(request)
 
-    async def embed(self, inputs: Sequence[Sequence[int] | str]) -> list[list[float]]:
-        return await self._engine.embed(inputs)
+    async def embed(self, inputs: Sequence[Sequence[int] | str], *, dimensions: int | None = None) -> list[Embedding]:
+        return await self._engine.embed(inputs, dimensions=dimensions)
 
     async def tokenize(self, text: str, *, add_special: bool = False) -> list[TokenPiece]:
         return await self._engine.tokenize(text, add_special=add_special)

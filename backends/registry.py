@@ -1,4 +1,4 @@
-"""The table of engines: a name from the configuration to the class that fulfils it.
+"""The table of engines: a name and a task from the configuration to the class that fulfils them.
 
 Imports stand inside the creators, because importing an engine may load hundreds of megabytes of native code.
 """
@@ -9,19 +9,19 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from backends.base import LoadableEngine, ModelUnavailableError
-from backends.types import EngineConfig, EngineName
+from backends.types import EngineConfig, EngineName, Task
 
 Creator = Callable[[EngineConfig], LoadableEngine]
 
 
 def create_engine(config: EngineConfig) -> LoadableEngine:
-    """The engine that `config.engine` names, not loaded yet.
+    """The engine that `config.engine` names, for `config.task`, not loaded yet.
 
     Raises:
         ModelUnavailableError: the engine is not installed, or not part of this version.
     """
     try:
-        return CREATORS[config.engine](config)
+        return CREATORS[config.engine, config.task](config)
     except ImportError as error:
         raise ModelUnavailableError(f"the engine '{config.engine}' cannot be imported: {error}") from error
 
@@ -30,6 +30,12 @@ def _llama_cpp(config: EngineConfig) -> LoadableEngine:
     from backends.llama_cpp.engine import LlamaCppEngine
 
     return LlamaCppEngine(config)
+
+
+def _llama_cpp_embedder(config: EngineConfig) -> LoadableEngine:
+    from backends.llama_cpp.embedding import LlamaCppEmbedder
+
+    return LlamaCppEmbedder(config)
 
 
 def _vllm(_config: EngineConfig) -> LoadableEngine:
@@ -42,4 +48,19 @@ def _stub(config: EngineConfig) -> LoadableEngine:
     return StubEngine(config)
 
 
-CREATORS: Mapping[EngineName, Creator] = MappingProxyType({"llama_cpp": _llama_cpp, "vllm": _vllm, "stub": _stub})
+def _stub_embedder(config: EngineConfig) -> LoadableEngine:
+    from backends.stub_embedder import StubEmbedder
+
+    return StubEmbedder(config)
+
+
+CREATORS: Mapping[tuple[EngineName, Task], Creator] = MappingProxyType(
+    {
+        ("llama_cpp", "generate"): _llama_cpp,
+        ("llama_cpp", "embed"): _llama_cpp_embedder,
+        ("vllm", "generate"): _vllm,
+        ("vllm", "embed"): _vllm,
+        ("stub", "generate"): _stub,
+        ("stub", "embed"): _stub_embedder,
+    }
+)

@@ -48,6 +48,7 @@ from backends.types import (
     Accepted,
     Capabilities,
     Delta,
+    Embedding,
     EngineConfig,
     Event,
     GenerationRequest,
@@ -183,8 +184,9 @@ class StubEngine:
             await self._closed.wait()
             raise EngineClosedError("the engine is closed")
 
-    async def embed(self, inputs: Sequence[Sequence[int] | str]) -> list[list[float]]:
-        raise UnsupportedError(f"the stub engine has no embeddings ({len(inputs)} inputs)", param="input")
+    async def embed(self, inputs: Sequence[Sequence[int] | str], *, dimensions: int | None = None) -> list[Embedding]:
+        del inputs, dimensions
+        raise UnsupportedError(f"{self._config.alias} is not an embedding model", param="model")
 
     async def tokenize(self, text: str, *, add_special: bool = False) -> list[TokenPiece]:  # noqa: ARG002 - has none
         return [TokenPiece(token_id(piece), piece.encode()) for piece in split(text)]

@@ -111,10 +111,15 @@ class TemplateOptions(Struct, frozen=True, kw_only=True):
 
 
 class Constraint(Struct, frozen=True):
-    """A language that the answer must belong to, enforced while sampling; `value` is its source (JSON for schemas)."""
+    """A language that the answer must belong to, enforced while sampling.
+
+    `value` is its source: JSON for schemas and for the list of a choice. `param` is where the request gave it, for
+    errors.
+    """
 
     kind: Literal["json_object", "json_schema", "regex", "choice", "lark", "gbnf"]
     value: str = ""
+    param: str = "response_format"
 
 
 class GenerationRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -210,6 +215,13 @@ class Delta(Struct, frozen=True, tag="delta", omit_defaults=True):
 
 
 Event = Accepted | Delta
+
+
+class Embedding(Struct, frozen=True, tag="embedding"):
+    """The vector of one input: little-endian float32 numbers of norm 1, and how many tokens the input has."""
+
+    vector: bytes
+    tokens: int
 
 
 class Capabilities(Struct, frozen=True, kw_only=True):

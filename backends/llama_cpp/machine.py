@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 _BYTES_WORTH_A_THREAD = 32 * 2**20  # with less, meeting the others takes a good part of each operation
+_FEWEST_TOKENS = 512
 _TOPOLOGY = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 
 
@@ -36,6 +37,13 @@ def available_memory() -> int | None:
         return None
     kilobytes = next((line.split()[1] for line in lines if line.startswith("MemAvailable:")), None)
     return int(kilobytes) * 1024 if kilobytes else None
+
+
+def tokens_that_fit(wanted: int, token_bytes: int, available: int | None) -> int:
+    """Tokens of one input to make room for: at most `wanted` and half of the free memory, but some hundreds always."""
+    if available is None or token_bytes <= 0:
+        return wanted
+    return min(wanted, max(_FEWEST_TOKENS, available // 2 // token_bytes))
 
 
 def windows_that_fit(wanted: int, window_bytes: int, available: int | None) -> int:

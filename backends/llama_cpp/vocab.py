@@ -41,7 +41,7 @@ class Vocabulary:
 
     @property
     def handle(self) -> Any:
-        """The `llama_vocab *`, for samplers."""
+        """The `llama_vocab *`."""
         return self._vocab
 
     @cached_property
@@ -99,7 +99,11 @@ class Vocabulary:
 
     def check_length(self, text: str, limit: int, *, param: str) -> None:
         """Refuse a text of `param` that is longer than `limit` of the longest tokens, before native code sees it."""
-        if len(text) > limit and len(text.encode()) > limit * self.longest_token:
+        if len(text) <= limit:
+            return
+        # WordPiece drops spaces, so they do not count.
+        counted = " ".join(text.split()) if self._is_wordpiece else text
+        if len(counted.encode()) > limit * self.longest_token:
             raise ContextLengthError(
                 f"the prompt has {len(text)} characters, more than the {limit} tokens of the context window can hold",
                 param=param,

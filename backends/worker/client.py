@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -19,10 +19,10 @@ from backends.base import (
     EngineTimeoutError,
     InvalidRequestError,
 )
-from backends.types import Capabilities, EngineConfig, Event, GenerationRequest, ModelInfo, TokenPiece
+from backends.types import Capabilities, Embedding, EngineConfig, Event, GenerationRequest, ModelInfo, TokenPiece
 from backends.worker import frames
 from backends.worker.connection import Connection, Silence
-from backends.worker.frames import ErrorInfo
+from backends.worker.frames import ErrorInfo, StreamEvent
 from backends.worker.process import WorkerProcess
 
 _RESTART_S = 1.0
@@ -98,7 +98,7 @@ class WorkerEngine:
         )
         self._on_progress: Callable[[float], None] = lambda _fraction: None
         self._numbers = count(1)
-        self._streams: dict[int, asyncio.Queue[Event | ErrorInfo | None]] = {}
+        self._streams: dict[int, asyncio.Queue[StreamEvent | ErrorInfo | None]] = {}
         self._calls: dict[int, asyncio.Future[frames.Reply | ErrorInfo]] = {}
         self._loaded: asyncio.Future[frames.Ready | ErrorInfo] = loop.create_future()
         self._ready: frames.Ready | None = None
@@ -126,9 +126,13 @@ class WorkerEngine:
     def info(self) -> ModelInfo:
         return self._valid().info
 
-    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event]:
+    def stream(self, request: GenerationRequest) -> AsyncGenerator[Event]:
         number = next(self._numbers)
-        self._send(frames.Generate(number, request))
+        return self._read(number, frames.Generate(number, request))
+
+    async def _read(self, number: int, opening: frames.Generate | frames.Embed) -> AsyncGenerator[Any]:
+        """Send `opening` and give what stream `number` brings; closing the iterator aborts the stream."""
+        self._send(opening)
         inbox = self._streams[number] = asyncio.Queue()
         try:
             while (item := await inbox.get()) is not None:
@@ -139,10 +143,11 @@ class WorkerEngine:
             if self._streams.pop(number, None) is not None:
                 self._connection.write(frames.encode(frames.Abort(number)))
 
-    async def embed(self, inputs: Sequence[Sequence[int] | str]) -> list[list[float]]:
+    async def embed(self, inputs: Sequence[Sequence[int] | str], *, dimensions: int | None = None) -> list[Embedding]:
+        number = next(self._numbers)
         texts_or_ids = tuple(item if isinstance(item, str) else tuple(item) for item in inputs)
-        vectors: list[list[float]] = await self._call(frames.Embed(texts_or_ids))
-        return vectors
+        async with aclosing(self._read(number, frames.Embed(number, texts_or_ids, dimensions))) as vectors:
+            return [vector async for vector in vectors]
 
     async def tokenize(self, text: str, *, add_special: bool = False) -> list[TokenPiece]:
         pieces: list[TokenPiece] = await self._call(frames.Tokenize(text, add_special))
@@ -228,7 +233,7 @@ class WorkerEngine:
             case frames.Pong():
                 pass
 
-    def _deliver(self, number: int, event: Event) -> None:
+    def _deliver(self, number: int, event: StreamEvent) -> None:
         # A stream that was aborted a moment ago may still have events on the way.
         if (inbox := self._streams.get(number)) is not None:
             inbox.put_nowait(event)

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from backends.base import EngineError, error_classes
-from backends.types import Capabilities, EngineConfig, Event, GenerationRequest, ModelInfo, TokenPiece
+from backends.types import Capabilities, Embedding, EngineConfig, Event, GenerationRequest, ModelInfo, TokenPiece
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 
@@ -24,6 +24,8 @@ _ENCODER = msgspec.msgpack.Encoder()
 _ERRORS = error_classes()
 
 Incoming = TypeVar("Incoming")
+StreamEvent = Event | Embedding
+"""What a stream brings: events of a generation, or vectors."""
 
 
 class FrameError(Exception):
@@ -66,6 +68,17 @@ class Generate(_Frame, frozen=True):
     request: GenerationRequest
 
 
+class Embed(_Frame, frozen=True):
+    """Edge: open stream `stream`; its events are one `Embedding` per input, in order.
+
+    A stream, because the vectors of a large call do not fit into one frame, and because it can be aborted.
+    """
+
+    stream: int
+    inputs: tuple[tuple[int, ...] | str, ...]
+    dimensions: int | None = None
+
+
 class Abort(_Frame, frozen=True):
     """Edge: nobody reads `stream` any more; not answered."""
 
@@ -85,22 +98,15 @@ class Detokenize(_Frame, frozen=True):
     token_ids: tuple[int, ...]
 
 
-class Embed(_Frame, frozen=True):
-    """Operation of a `Call`; its value is a list of vectors."""
-
-    inputs: tuple[tuple[int, ...] | str, ...]
-
-
 class Stats(_Frame, frozen=True):
     """Operation of a `Call`; its value is a map."""
 
 
-Operation = Tokenize | Detokenize | Embed | Stats
+Operation = Tokenize | Detokenize | Stats
 
 REPLY_TYPES: dict[type[Operation], Any] = {
     Tokenize: list[TokenPiece],
     Detokenize: str,
-    Embed: list[list[float]],
     Stats: dict[str, Any],
 }
 
@@ -142,7 +148,7 @@ class Fatal(_Frame, frozen=True):
 class Events(_Frame, frozen=True):
     """Worker: what one engine step gave to all of its streams, in order."""
 
-    events: list[tuple[int, Event]]
+    events: list[tuple[int, StreamEvent]]
 
 
 class Done(_Frame, frozen=True):
@@ -170,7 +176,7 @@ class Pong(_Frame, frozen=True):
     """Worker: the event loop turns."""
 
 
-EdgeFrame = Configure | Generate | Abort | Call | Ping | Close
+EdgeFrame = Configure | Generate | Embed | Abort | Call | Ping | Close
 WorkerFrame = Progress | Ready | Fatal | Events | Done | Failed | Reply | Pong
 
 NO_VALUE = msgspec.Raw(_ENCODER.encode(None))

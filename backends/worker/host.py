@@ -28,6 +28,7 @@ EDGE_SILENCE_S = 5.0
 """An edge pings every second; after this long without a word its requests are aborted."""
 
 _PROGRESS_STEP = 0.01
+_VECTORS_PER_TURN = 64
 _BEGAN_S = monotonic()
 
 log = logging.getLogger("backends.worker")
@@ -231,8 +232,10 @@ class Host:
 async def _vectors(
     engine: Engine, inputs: Sequence[Sequence[int] | str], dimensions: int | None
 ) -> AsyncGenerator[Embedding]:
-    for embedding in await engine.embed(inputs, dimensions=dimensions):
+    for number, embedding in enumerate(await engine.embed(inputs, dimensions=dimensions), 1):
         yield embedding
+        if number % _VECTORS_PER_TURN == 0:
+            await asyncio.sleep(0)  # what is there leaves in a frame, and others get their turn
 
 
 def _defect(task: asyncio.Task[None]) -> ErrorInfo | None:

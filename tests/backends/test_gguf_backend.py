@@ -1,3 +1,4 @@
+from itertools import product
 from typing import get_args
 
 import pytest
@@ -5,7 +6,7 @@ import pytest
 from backends.base import LoadableEngine, ModelUnavailableError
 from backends.gguf_backend import GGUFClient
 from backends.registry import CREATORS
-from backends.types import Accepted, EngineConfig, EngineName, GenerationRequest
+from backends.types import Accepted, EngineConfig, EngineName, GenerationRequest, Task
 
 COMMON_STATS = {"running", "waiting", "kv_cells", "kv_cells_reserved", "prompt_tokens_evaluated", "tokens_generated"}
 
@@ -14,8 +15,8 @@ def config(engine: EngineName) -> EngineConfig:
     return EngineConfig(engine=engine, model="m", alias="my-model", cache_dir="")
 
 
-def test_every_engine_name_has_a_creator() -> None:
-    assert set(CREATORS) == set(get_args(EngineName))
+def test_every_engine_has_a_creator_for_every_task() -> None:
+    assert set(CREATORS) == set(product(get_args(EngineName), get_args(Task)))
 
 
 def test_an_engine_that_this_version_lacks_says_so() -> None:

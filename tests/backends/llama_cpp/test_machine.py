@@ -6,7 +6,13 @@ import os
 
 import pytest
 
-from backends.llama_cpp.machine import available_memory, physical_cores, sensible_threads, windows_that_fit
+from backends.llama_cpp.machine import (
+    available_memory,
+    physical_cores,
+    sensible_threads,
+    tokens_that_fit,
+    windows_that_fit,
+)
 
 MB, GB = 2**20, 2**30
 
@@ -31,6 +37,16 @@ def test_the_cache_takes_at_most_half_of_the_free_memory(
     wanted: int, window_bytes: int, available: int | None, windows: int
 ) -> None:
     assert windows_that_fit(wanted, window_bytes, available) == windows
+
+
+@pytest.mark.parametrize(
+    ("wanted", "token_bytes", "available", "tokens"),
+    [(8192, MB, 64 * GB, 8192), (8192, MB, 8 * GB, 4096), (8192, MB, MB, 512), (100, MB, MB, 100), (8192, 1, None, 8192)],
+)
+def test_an_input_takes_at_most_half_of_the_free_memory(
+    wanted: int, token_bytes: int, available: int | None, tokens: int
+) -> None:
+    assert tokens_that_fit(wanted, token_bytes, available) == tokens
 
 
 def test_free_memory_is_known_on_linux() -> None:

@@ -42,6 +42,15 @@ def test_ids_are_those_of_the_model_s_own_tokenizer(name: str) -> None:
     assert [vocab.encode(text, special=False) for text in texts[: len(expected)]] == expected
 
 
+def test_a_whole_text_gets_the_tokens_around_it_that_llama_cpp_adds() -> None:
+    for name in (*EXPECTED_ENCODINGS, "bert-bge"):
+        vocab, text = vocabulary(name), b"Hello world"
+        ids = (llama_cpp.llama_token * 32)()
+        count = llama_cpp.llama_tokenize(vocab.handle, text, len(text), ids, 32, True, False)
+        assert vocab.encode_prompt(text.decode(), special=False) == list(ids[:count])
+    assert len(vocabulary("bert-bge").encode_prompt("", special=False)) == 2
+
+
 @pytest.mark.parametrize("name", ROUND_TRIPS)
 @given(text=st.text(max_size=60))
 @example(text=SPACED)

@@ -58,7 +58,7 @@ async def test_an_error_keeps_its_class_and_its_fields(worker: WorkerEngine) -> 
     with pytest.raises(base.ContextLengthError, match="8192") as caught:
         await read(worker, "word " * 9000)
     assert caught.value.param == "prompt"
-    with pytest.raises(base.UnsupportedError, match="embeddings"):
+    with pytest.raises(base.UnsupportedError, match="not an embedding model"):
         await worker.embed(["a", [1, 2]])
     with pytest.raises(base.InvalidRequestError, match="-5"):
         await worker.detokenize([-5])

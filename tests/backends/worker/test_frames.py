@@ -7,6 +7,7 @@ from backends import base
 from backends.types import (
     Accepted,
     Delta,
+    Embedding,
     GenerationRequest,
     Message,
     SamplingParams,
@@ -25,9 +26,10 @@ REQUEST = GenerationRequest(
     stopping=StopParams(stop=("\n",)),
     tools=(Tool("f", None, {"type": "object", "x": [1, 2.5, None]}),),
 )
-EVENTS: list[tuple[int, Accepted | Delta]] = [
+EVENTS: list[tuple[int, frames.StreamEvent]] = [
     (1, Accepted(5)),
     (2, Delta(1, "é", (3,), finish_reason="stop", usage=Usage(1, 2))),
+    (3, Embedding(b"\x00\xff", 4)),
 ]
 
 
@@ -41,7 +43,7 @@ def worker_frames(data: bytes) -> list[frames.WorkerFrame]:
         frames.Generate(1, REQUEST),
         frames.Abort(1),
         frames.Call(1, frames.Tokenize("a", True)),
-        frames.Call(2, frames.Embed(((1, 2), "text"))),
+        frames.Embed(2, ((1, 2), "text"), 64),
         frames.Call(3, frames.Stats()),
         frames.Ping(),
         frames.Close(),

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from backends.types import Accepted, Delta, Event, GenerationRequest
+from backends.types import Accepted, Delta, GenerationRequest
 from backends.worker import frames
 from backends.worker.host import Outbox
 from tests.backends.worker.processes import stub_config
@@ -74,7 +74,7 @@ def ask(script: dict[str, Any]) -> GenerationRequest:
     return GenerationRequest(id="r", prompt=json.dumps(script))
 
 
-def events_of(frame: frames.WorkerFrame | None) -> list[tuple[int, Event]]:
+def events_of(frame: frames.WorkerFrame | None) -> list[tuple[int, frames.StreamEvent]]:
     assert isinstance(frame, frames.Events)
     return frame.events
 
