@@ -136,12 +136,12 @@ class PrefixTree:
         if length >= held.length:
             return
         kept = self._cut(sequence, length) if length else self._roots[held.key]
-        run = held.tip
-        while run is not kept:
-            assert run.parent is not None
+        path = list(held.tip.path())
+        for run in path[: path.index(kept) if length else len(path)]:
             self._leave(run, sequence, busy=held.busy)
-            run = run.parent
         held.tip, held.length = kept, length
+        for run in path:
+            self._join(run)
 
     def drop(self, sequence: int) -> None:
         """Take a sequence away; cells that only it saw are free."""
@@ -170,6 +170,16 @@ class PrefixTree:
         run.tokens = run.tokens[at:]
         self._add_child(upper, run)
         return upper
+
+    def _join(self, run: _Run) -> None:
+        """Make one of a run and its only continuation where no sequence ends or branches off between them any more."""
+        children = [child for siblings in run.children.values() for child in siblings]
+        if run.parent is None or len(children) != 1 or children[0].sequences != run.sequences:
+            return
+        parent, child = run.parent, children[0]
+        self._remove_child(run)
+        child.tokens = run.tokens + child.tokens
+        self._add_child(parent, child)
 
     def _leave(self, run: _Run, sequence: int, *, busy: bool) -> None:
         if busy:
