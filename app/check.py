@@ -25,6 +25,11 @@ def problems(settings: Settings) -> Iterator[str]:
                 check_adapter(path, header)
             except ModelUnavailableError as error:
                 yield f"JARVIS_LORA_ADAPTERS: {name}: {error}"
+    if settings.embedding.name is not None and model.engine != "stub":
+        try:
+            check_gguf(settings.embedding.name)
+        except ModelUnavailableError as error:
+            yield f"JARVIS_EMBEDDING_MODEL: {error}"
     if model.chat_format_file:
         try:
             load_layout(model.chat_format_file)

@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from app import __version__
-from app.api import chat, completions, health, models, openapi, stats, tokens
+from app.api import chat, completions, embeddings, health, models, openapi, stats, tokens
 from app.errors import RequestError, handle, handle_unexpected
 from app.experts.catalog import Catalog
 from app.experts.pool import EnginePool
@@ -28,6 +28,7 @@ from backends.base import EngineError
 ROUTES = (
     Route("/v1/chat/completions", chat.chat_completions, methods=["POST"]),
     Route("/v1/completions", completions.completions, methods=["POST"]),
+    Route("/v1/embeddings", embeddings.embeddings, methods=["POST"]),
     Route("/v1/models", models.list_models),
     Route("/v1/models/{id:path}", models.show_model),
     Route("/tokenize", tokens.tokenize, methods=["POST"]),

@@ -16,7 +16,7 @@ from app.experts.catalog import Catalog, Target
 from app.experts.supervisor import ExpertStatus
 from app.interleave import interleave
 from backends.base import Engine, EngineCrashedError
-from backends.types import Accepted, Event, GenerationRequest, ModelInfo, TokenPiece
+from backends.types import Accepted, Embedding, Event, GenerationRequest, ModelInfo, TokenPiece
 
 
 class Pool(Protocol):
@@ -70,6 +70,23 @@ class Started(msgspec.Struct, frozen=True):
 Item = Started | Event
 
 
+@dataclass(frozen=True, slots=True)
+class EmbeddingJob:
+    """What one HTTP request wants embedded: texts or token ids; `dimensions` is `None` for all that the model has."""
+
+    model: str | None
+    inputs: tuple[str | tuple[int, ...], ...]
+    dimensions: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The vectors of a job's inputs, in order, and the id of the model that made them."""
+
+    model: str
+    embeddings: list[Embedding]
+
+
 class LiveMindOrchestrator:
     """Leads each request to an engine and its events back."""
 
@@ -85,9 +102,10 @@ class LiveMindOrchestrator:
 
         Raises:
             UnknownModelError: there is no such model.
+            UnsupportedError: it is an embedding model.
             EngineError: what the pool and the engine raise.
         """
-        target = self._catalog.locate(job.model)
+        target = self._catalog.locate(job.model, "generate")
         begun = False
         for may_retry in (True, False):
             try:
@@ -99,6 +117,24 @@ class LiveMindOrchestrator:
             except EngineCrashedError:
                 if begun or not may_retry:
                     raise
+
+    async def embed(self, job: EmbeddingJob) -> Embedded:
+        """The vectors of the job's inputs; tried once more after a crash of the engine.
+
+        Raises:
+            UnknownModelError: there is no such model, or none for embeddings.
+            UnsupportedError: the model makes no embeddings.
+            EngineError: what the pool and the engine raise.
+        """
+        expert_id = self._catalog.locate(job.model, "embed").expert.id
+        try:
+            return Embedded(expert_id, await self._embeddings(expert_id, job))
+        except EngineCrashedError:
+            return Embedded(expert_id, await self._embeddings(expert_id, job))
+
+    async def _embeddings(self, expert_id: str, job: EmbeddingJob) -> list[Embedding]:
+        async with self._pool.lease(expert_id) as engine:
+            return await engine.embed(job.inputs, dimensions=job.dimensions)
 
     async def tokenize(self, model: str | None, text: str, *, add_special: bool) -> list[TokenPiece]:
         """The tokens of a text, by the model's own tokeniser."""

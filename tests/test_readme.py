@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -18,7 +19,7 @@ ADDRESS = "http://127.0.0.1:8000"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with serving() as running:
+    with serving(JARVIS_EMBEDDING_MODEL="all-minilm-l6-v2.gguf") as running:
         yield running
 
 
@@ -35,11 +36,20 @@ def output(*command: str) -> str:
 
 
 def test_the_curl_example_works(server: Server) -> None:
-    assert '"content":"Hello! Who are you?"' in output("bash", "-c", example("sh", "curl", server))
+    assert '"content":"Hello! Who are you?"' in output("bash", "-c", example("sh", "/v1/chat/completions", server))
 
 
 def test_the_sdk_example_works(server: Server) -> None:
-    assert output(sys.executable, "-c", example("python", "OpenAI", server)) == "Hello! Who are you?\n"
+    assert output(sys.executable, "-c", example("python", "chat.completions", server)) == "Hello! Who are you?\n"
+
+
+def test_the_curl_example_of_embeddings_works(server: Server) -> None:
+    answer = json.loads(output("bash", "-c", example("sh", "/v1/embeddings", server)))
+    assert [item["index"] for item in answer["data"]] == [0, 1]
+
+
+def test_the_sdk_example_of_embeddings_works(server: Server) -> None:
+    assert output(sys.executable, "-c", example("python", "client.embeddings", server)) == "0 32\n1 32\n"
 
 
 def test_the_table_lists_every_variable_as_it_is() -> None:

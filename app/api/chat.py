@@ -15,7 +15,7 @@ from app.api.messages import ignored_fields, translate_messages
 from app.api.parameters import CHAT_FEATURES, ignored_parameters, translate_parameters
 from app.api.reply import Reply
 from app.api.wire import ChatBody
-from app.orchestrator import Job
+from app.orchestrator import Item, Job
 from app.settings import Settings
 from app.state import state_of
 from backends.base import InvalidRequestError
@@ -56,7 +56,7 @@ class ChatDialect:
         return ContentLogprobs()
 
 
-async def chat_completions(request: Request) -> Reply:
+async def chat_completions(request: Request) -> Reply[Item]:
     """Answer a conversation, whole or as a stream."""
     body = decode(await request.body(), DECODER)
     job = chat_job(body, new_id(ChatDialect.id_prefix), state_of(request).settings)

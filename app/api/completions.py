@@ -15,7 +15,7 @@ from app.api.logprobs import ChoiceLogprobs, TextLogprobs, prompt_alternatives
 from app.api.parameters import COMPLETION_FEATURES, ignored_parameters, translate_parameters
 from app.api.reply import Reply
 from app.api.wire import CompletionBody
-from app.orchestrator import Job
+from app.orchestrator import Item, Job
 from app.settings import Settings
 from app.state import state_of
 from backends.base import InvalidRequestError
@@ -52,7 +52,7 @@ class TextDialect:
         return TextLogprobs()
 
 
-async def completions(request: Request) -> Reply:
+async def completions(request: Request) -> Reply[Item]:
     """Continue one or more prompts, whole or as a stream."""
     body = decode(await request.body(), DECODER)
     job = completion_job(body, new_id(TextDialect.id_prefix), state_of(request).settings)

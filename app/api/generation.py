@@ -10,18 +10,18 @@ from app.api.answer import Collector, Dialect
 from app.api.reply import Encoder, Patience, Reply
 from app.api.sse import StreamEncoder
 from app.api.wire import GenerationBody
-from app.orchestrator import Job
+from app.orchestrator import Item, Job
 from app.state import state_of
 
 
-def reply(request: Request, body: GenerationBody, job: Job, dialect: Dialect, ignored: Sequence[str]) -> Reply:
+def reply(request: Request, body: GenerationBody, job: Job, dialect: Dialect, ignored: Sequence[str]) -> Reply[Item]:
     """The answer to a generation request, in the form that the body asks for."""
     state = state_of(request)
     patience = Patience(state.settings.server.header_wait_s)
     return Reply(state.orchestrator.stream(job), encoder(body, job, dialect), patience, ignored)
 
 
-def encoder(body: GenerationBody, job: Job, dialect: Dialect) -> Encoder:
+def encoder(body: GenerationBody, job: Job, dialect: Dialect) -> Encoder[Item]:
     """What turns the job's events into the body of the answer."""
     if not body.stream:
         return Collector(dialect, job)

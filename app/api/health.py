@@ -16,6 +16,7 @@ from app.state import state_of
 ENDPOINTS = (
     "POST /v1/chat/completions",
     "POST /v1/completions",
+    "POST /v1/embeddings",
     "GET /v1/models",
     "GET /v1/models/{id}",
     "POST /tokenize",

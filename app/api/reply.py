@@ -13,16 +13,18 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
 from app.api.sse import PING, error_event
 from app.errors import INTERNAL, row
-from app.orchestrator import Item
 from backends.base import EngineClosedError
 
 logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Incoming = TypeVar("Incoming", contravariant=True)
 
 STREAM_HEADERS = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 
@@ -35,13 +37,13 @@ class Patience:
     bytes_s: float = 15.0
 
 
-class Encoder(Protocol):
+class Encoder(Protocol[Incoming]):
     """Turns items into bytes: those of a plain answer come at the end, those of a stream as they are known."""
 
     media_type: bytes
     streams: bool
 
-    def feed(self, item: Item) -> bytes:
+    def feed(self, item: Incoming) -> bytes:
         """The bytes that one item adds."""
         ...
 
@@ -76,11 +78,11 @@ class Connection:
             self.complete = last
 
 
-class Reply:
+class Reply(Generic[Item]):
     """The answer as an ASGI application, as Starlette's responses are."""
 
     def __init__(
-        self, items: AsyncGenerator[Item], encoder: Encoder, patience: Patience, ignored: Sequence[str] = ()
+        self, items: AsyncGenerator[Item], encoder: Encoder[Item], patience: Patience, ignored: Sequence[str] = ()
     ) -> None:
         self._items = items
         self._encoder = encoder

@@ -8,13 +8,16 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from app.errors import UnknownModelError
-from backends.types import EngineConfig
+from backends.base import UnsupportedError
+from backends.types import EngineConfig, Task
 
 if TYPE_CHECKING:
     from app.settings import Settings
 
 DEFAULT_NAMES = (None, "default", "auto")
 """What clients write that leave the choice to the server."""
+
+NO_EMBEDDINGS = "No embedding model is configured: set JARVIS_EMBEDDING_MODEL to the path of one"
 
 _NAMED_IN_ERRORS = 20
 
@@ -41,13 +44,13 @@ class Target(NamedTuple):
 
 
 class Catalog:
-    """A fixed map from names to experts and their adapters. The first expert is the one that `default` means."""
+    """A fixed map from names to experts and their adapters. `default` means the first expert."""
 
     def __init__(self, experts: Sequence[Expert]) -> None:
         if not experts:
             raise ValueError("a catalog needs an expert")
         self.experts = tuple(experts)
-        self._by_name: dict[str | None, Target] = dict.fromkeys(DEFAULT_NAMES, Target(self.experts[0]))
+        self._by_name: dict[str | None, Target] = {}
         names = [(name, target) for expert in experts for name, target in _names(expert)]
         if len(dict(names)) < len(names):
             raise ValueError(f"two experts share a name: {', '.join(sorted(name for name, _ in names))}")
@@ -55,28 +58,48 @@ class Catalog:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """The one model that the settings name."""
-        config = settings.engine_config()
-        return cls([Expert(config.alias, config)])
+        """The model that writes, and the embedding model if the settings name one."""
+        configs = [settings.engine_config(), settings.embedding_config()]
+        return cls([Expert(config.alias, config) for config in configs if config is not None])
 
-    def targets(self) -> Iterator[Target]:
-        """All that can be asked for, under the ids that clients see: each expert, then its adapters."""
+    def targets(self, task: Task | None = None) -> Iterator[Target]:
+        """All that can be asked for (a task), under the ids that clients see: each expert, then its adapters."""
         for expert in self.experts:
-            yield Target(expert)
-            yield from (Target(expert, adapter) for adapter in expert.config.adapters)
+            if task in (None, expert.config.task):
+                yield Target(expert)
+                yield from (Target(expert, adapter) for adapter in expert.config.adapters)
 
-    def locate(self, model: str | None) -> Target:
+    def locate(self, model: str | None, task: Task | None = None) -> Target:
         """The expert, and the adapter if any, that a request's `model` means.
 
+        With a task, `default` means the first expert that is made for it.
+
         Raises:
-            UnknownModelError: nothing has this name.
+            UnknownModelError: nothing has this name, or nothing is made for the task.
+            UnsupportedError: what has this name is made for another task.
         """
         target = self._by_name.get(model)
+        if target is None and model in DEFAULT_NAMES:
+            target = next(self.targets(task), None)
         if target is None:
-            known = [target.id for target in islice(self.targets(), _NAMED_IN_ERRORS + 1)]
-            listed = ", ".join([*known[:_NAMED_IN_ERRORS], *("…" for _ in known[_NAMED_IN_ERRORS:])])
-            raise UnknownModelError(f"There is no model '{str(model)[:200]}'; there is {listed}", param="model")
+            raise UnknownModelError(self._not_found(model, task), param="model")
+        if task not in (None, target.expert.config.task):
+            raise UnsupportedError(f"The model '{target.id}' {self._other_task(task)}", param="model")
         return target
+
+    def _not_found(self, model: str | None, task: Task | None) -> str:
+        known = [target.id for target in islice(self.targets(task), _NAMED_IN_ERRORS + 1)]
+        if not known:
+            return NO_EMBEDDINGS
+        listed = ", ".join([*known[:_NAMED_IN_ERRORS], *("…" for _ in known[_NAMED_IN_ERRORS:])])
+        return f"There is no model '{str(model)[:200]}'; there is {listed}"
+
+    def _other_task(self, task: Task | None) -> str:
+        """What is wrong with a model that is not made for the task, and which is."""
+        if task == "generate":
+            return "makes embeddings and writes no text"
+        made = next(self.targets(task), None)
+        return f"makes no embeddings; '{made.id}' does" if made else f"makes no embeddings. {NO_EMBEDDINGS}"
 
     def resolve(self, model: str | None) -> Expert:
         """The expert alone, where adapters make no difference; raises as `locate` does."""

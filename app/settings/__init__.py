@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Self
 
+from msgspec.structs import replace
 from pydantic import PrivateAttr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -23,6 +24,7 @@ from app.settings.reading import (
     unknown_names,
 )
 from app.settings.sections import (
+    EmbeddingSettings,
     LimitSettings,
     LoggingSettings,
     ModelSettings,
@@ -44,6 +46,7 @@ class Settings(BaseSettings):
 
     model: ModelSettings = ModelSettings()
     server: ServerSettings = ServerSettings()
+    embedding: EmbeddingSettings = EmbeddingSettings()
     llama: LlamaSettings = LlamaSettings()
     limits: LimitSettings = LimitSettings()
     logging: LoggingSettings = LoggingSettings()
@@ -61,6 +64,15 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"JARVIS_QUANTIZATION='{self.llama.quantization}' makes smaller copies of GGUF files, which"
                 " JARVIS_INFERENCE_ENGINE='vllm' does not serve: unset one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _models_have_names_of_their_own(self) -> Self:
+        taken = {self.model.alias, *(f"{self.model.alias}:{adapter}" for adapter in self.model.adapters)}
+        if self.embedding.alias in taken:
+            raise ValueError(
+                f"two models are called '{self.embedding.alias}': set JARVIS_EMBEDDING_ALIAS or JARVIS_MODEL_ALIAS"
             )
         return self
 
@@ -106,6 +118,22 @@ class Settings(BaseSettings):
             log_level=self.logging.effective_level,
             engine_log_level=self.logging.llama_log_level,
             llama=LlamaOptions(**self.llama.model_dump()),
+        )
+
+    def embedding_config(self) -> EngineConfig | None:
+        """What the worker of the embedding model is told, if there is one."""
+        if self.embedding.name is None:
+            return None
+        return replace(
+            self.engine_config(),
+            engine="stub" if self.model.engine == "stub" else "llama_cpp",
+            task="embed",
+            model=self.embedding.name,
+            alias=self.embedding.alias,
+            chat_format=None,
+            chat_format_file=None,
+            context_window=self.embedding.context_window,
+            adapters={},
         )
 
     def worker_environment(self, environ: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -164,6 +164,38 @@ class ModelSettings(Section):
         return self
 
 
+class EmbeddingSettings(Section):
+    """The embedding model, beside the one that writes."""
+
+    name: UserPath | None = variable(
+        "JARVIS_EMBEDDING_MODEL",
+        None,
+        "The model that turns texts into vectors (`/v1/embeddings`): path of a GGUF file, run by llama.cpp.",
+        unset="no embeddings",
+    )
+    alias: str | None = variable(
+        "JARVIS_EMBEDDING_ALIAS",
+        lambda data: data["name"] and Path(data["name"]).name.removesuffix(".gguf"),
+        "The embedding model's id that clients see.",
+        unset="the file's name without .gguf",
+    )
+    context_window: int | None = variable(
+        "JARVIS_EMBEDDING_CONTEXT_WINDOW",
+        None,
+        "Tokens that one input of an embedding may have.",
+        unset="what the embedding model was trained for, at most 8192",
+        ge=16,
+        le=16_777_216,
+    )
+
+    @model_validator(mode="after")
+    def _has_a_model(self) -> Self:
+        if self.name is None and (self.alias is not None or self.context_window is not None):
+            unread = "JARVIS_EMBEDDING_ALIAS" if self.alias is not None else "JARVIS_EMBEDDING_CONTEXT_WINDOW"
+            raise ValueError(f"{unread} is not read without JARVIS_EMBEDDING_MODEL")
+        return self
+
+
 class ServerSettings(Section):
     """The HTTP server."""
 

@@ -100,10 +100,17 @@ class OnePool:
     A lease takes `wait_s`. `leases` counts them all, `leased` those of this moment, `waiting` those not given yet.
     """
 
-    def __init__(self, *engines: Engine | Exception, status: Sequence[ExpertStatus] = READY, wait_s: float = 0) -> None:
+    def __init__(
+        self,
+        *engines: Engine | Exception,
+        status: Sequence[ExpertStatus] = READY,
+        wait_s: float = 0,
+        expert_id: str = "double",
+    ) -> None:
         self._engines = list(engines)
         self._status = status
         self._wait_s = wait_s
+        self._expert_id = expert_id
         self.waiting = 0
         self.leased = 0
         self.leases = 0
@@ -113,7 +120,7 @@ class OnePool:
 
     @asynccontextmanager
     async def lease(self, expert_id: str) -> AsyncGenerator[Engine]:
-        assert expert_id == "double"
+        assert expert_id == self._expert_id
         engine = self._engines.pop(0) if len(self._engines) > 1 else self._engines[0]
         if isinstance(engine, Exception):
             raise engine

@@ -36,6 +36,12 @@ def test_adapters_are_looked_at_one_by_one(tmp_path: Path) -> None:
     assert "not a LoRA adapter" in lines[2]
 
 
+def test_the_file_of_the_embedding_model_is_looked_at_too(tmp_path: Path) -> None:
+    (line,) = found(JARVIS_EMBEDDING_MODEL=str(tmp_path / "none.gguf"))
+    assert line == f"JARVIS_EMBEDDING_MODEL: {tmp_path / 'none.gguf'} does not exist"
+    assert found(JARVIS_INFERENCE_ENGINE="stub", JARVIS_EMBEDDING_MODEL="/nowhere") == []
+
+
 def test_other_engines_need_no_gguf_file() -> None:
     assert found(JARVIS_INFERENCE_ENGINE="stub", JARVIS_MODEL_NAME="/nowhere") == []
 

@@ -237,6 +237,58 @@ def test_the_engine_is_told_what_concerns_it() -> None:
     assert (config.log_level, config.engine_log_level) == ("debug", "warning")
 
 
+def test_without_an_embedding_model_there_is_no_worker_for_it() -> None:
+    assert load().embedding_config() is None
+
+
+def test_the_embedding_model_has_a_configuration_of_its_own() -> None:
+    settings = load(
+        JARVIS_MODEL_ALIAS="chat",
+        JARVIS_EMBEDDING_MODEL="~/bge-m3.gguf",
+        JARVIS_EMBEDDING_CONTEXT_WINDOW="512",
+        JARVIS_MODEL_CONTEXT_WINDOW="4096",
+        JARVIS_CHAT_FORMAT="chatml",
+        JARVIS_LORA_ADAPTERS="a=/l",
+        JARVIS_N_THREADS="3",
+    )
+    config = settings.embedding_config()
+    assert config is not None
+    assert (config.task, config.engine, config.alias) == ("embed", "llama_cpp", "bge-m3")
+    assert (config.model, config.context_window) == (str(Path.home() / "bge-m3.gguf"), 512)
+    assert (config.chat_format, config.adapters, config.llama.n_threads) == (None, {}, 3)
+    assert settings.engine_config().task == "generate"
+
+
+def test_the_embedding_model_of_the_stub_is_one_too() -> None:
+    config = load(JARVIS_INFERENCE_ENGINE="stub", JARVIS_EMBEDDING_MODEL="words").embedding_config()
+    assert config is not None and (config.engine, config.alias) == ("stub", "words")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"JARVIS_MODEL_NAME": "/a/m.gguf", "JARVIS_EMBEDDING_MODEL": "/b/m.gguf"},
+        {"JARVIS_MODEL_ALIAS": "m", "JARVIS_EMBEDDING_MODEL": "/x.gguf", "JARVIS_EMBEDDING_ALIAS": "m"},
+        {
+            "JARVIS_MODEL_ALIAS": "b",
+            "JARVIS_LORA_ADAPTERS": "m=/l",
+            "JARVIS_EMBEDDING_MODEL": "/x.gguf",
+            "JARVIS_EMBEDDING_ALIAS": "b:m",
+        },
+    ],
+)
+def test_two_models_must_not_have_one_name(given: dict[str, str]) -> None:
+    (line,) = problems(**given)
+    assert "m': set JARVIS_EMBEDDING_ALIAS or JARVIS_MODEL_ALIAS" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("JARVIS_EMBEDDING_ALIAS", "vectors"), ("JARVIS_EMBEDDING_CONTEXT_WINDOW", "512")]
+)
+def test_what_is_said_of_an_embedding_model_needs_one(name: str, value: str) -> None:
+    assert problems(**{name: value}) == [f"{name} is not read without JARVIS_EMBEDDING_MODEL"]
+
+
 def test_quantisation_is_for_gguf_files() -> None:
     assert load().llama.quantization is None
     assert load(JARVIS_QUANTIZATION="Q4_K_M").engine_config().llama.quantization == "q4_k_m"

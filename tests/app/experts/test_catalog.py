@@ -5,6 +5,7 @@ from app.errors import UnknownModelError
 from app.experts.catalog import Catalog, Expert, Target
 from app.settings import Settings
 from app.settings.sections import ModelSettings
+from backends.base import UnsupportedError
 from backends.types import EngineConfig
 
 CONFIG = EngineConfig(engine="stub", model="m", alias="m", cache_dir="")
@@ -38,6 +39,47 @@ def test_an_unknown_name_is_refused_with_the_known_ones(name: str) -> None:
 def test_names_are_unique_and_there_is_at_least_one(experts: list[Expert]) -> None:
     with pytest.raises(ValueError):
         Catalog(experts)
+
+
+VECTORS = Expert("org/vectors", structs.replace(CONFIG, task="embed"), ("vectors",))
+
+
+@pytest.mark.parametrize("name", [None, "default", "auto", "org/vectors", "vectors"])
+def test_an_embedding_model_is_found_by_those_who_want_vectors(name: str | None) -> None:
+    catalog = Catalog([CODER, VECTORS, WRITER])
+    assert catalog.locate(name, "embed") == Target(VECTORS)
+    assert catalog.locate("default") == catalog.locate("default", "generate") == Target(CODER)
+    assert catalog.locate("vectors") == Target(VECTORS)
+
+
+def test_the_default_for_text_is_never_an_embedding_model() -> None:
+    assert Catalog([VECTORS, WRITER]).locate(None, "generate") == Target(WRITER)
+
+
+def test_a_model_is_refused_for_what_it_is_not_made_for() -> None:
+    catalog = Catalog([CODER, VECTORS])
+    with pytest.raises(UnsupportedError, match="'org/coder' makes no embeddings; 'org/vectors' does") as caught:
+        catalog.locate("coder", "embed")
+    assert caught.value.param == "model"
+    with pytest.raises(UnsupportedError, match="'org/vectors' makes embeddings and writes no text") as caught:
+        catalog.locate("vectors", "generate")
+    assert caught.value.param == "model"
+
+
+def test_an_unknown_name_is_refused_with_the_models_of_its_task() -> None:
+    with pytest.raises(UnknownModelError, match="no model 'ada'; there is org/vectors$"):
+        Catalog([CODER, VECTORS]).locate("ada", "embed")
+    with pytest.raises(UnknownModelError, match="no model 'ada'; there is org/coder$"):
+        Catalog([CODER, VECTORS]).locate("ada", "generate")
+
+
+@pytest.mark.parametrize("name", [None, "default", "ada"])
+def test_without_an_embedding_model_the_variable_is_named(name: str | None) -> None:
+    with pytest.raises(UnknownModelError, match="set JARVIS_EMBEDDING_MODEL") as caught:
+        Catalog([CODER]).locate(name, "embed")
+    assert caught.value.param == "model"
+    with pytest.raises(UnsupportedError, match="'org/coder' makes no embeddings.*set JARVIS_EMBEDDING_MODEL"):
+        Catalog([CODER]).locate("coder", "embed")
 
 
 ADAPTED = Expert("org/base", CONFIG_WITH_ADAPTERS, ("base",))
