@@ -50,7 +50,7 @@ RESTING_SEQUENCES = 32
 class LlamaCppEngine:
     """Serves many requests at once from one model: `start` it, `stream` from it, `close` it."""
 
-    capabilities = Capabilities(prefill_only=True, logprobs=True)
+    capabilities = Capabilities(prefill_only=True, logprobs=True, constraints=True)
 
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
