@@ -115,6 +115,8 @@ def banner(settings: Settings, url: str) -> str:
     lines = [f"Jarvis {__version__} listens on {url}", f"  engine  {model.engine}", f"  model   {model.alias}"]
     if model.engine != "stub":
         lines[-1] += f"  ({model.name})"
+    if settings.embedding.name is not None:
+        lines.append(f"  vectors {settings.embedding.alias}  ({settings.embedding.name})")
     note = DEMO_NOTE if model.bundled and model.engine == "llama_cpp" else ""
     return "\n".join(lines) + note
 

@@ -85,6 +85,7 @@ class LlamaCppEmbedder:
         )
         self._context = EmbeddingContext(self._model, options)
         self._owned.callback(self._context.close)
+        self._settings = self._context.settings()
         self.info = self._describe(options.window)
         self._warm_up()
 
@@ -211,8 +212,9 @@ class LlamaCppEmbedder:
         return self._model.vocab.decode(token_ids, special=True).decode(errors="replace")
 
     async def stats(self) -> dict[str, Any]:
-        """Gauges and counters of the queue. Cells are in use only while a batch is evaluated, so none is reserved."""
-        return {"kv_cells": self.info.kv_cells, "kv_cells_reserved": 0, **self._queue.stats()}
+        """Gauges and counters of the queue, and `settings`. Cells are in use only inside a batch: none is reserved."""
+        cells = {"kv_cells": self.info.kv_cells, "kv_cells_reserved": 0}
+        return {**self._queue.stats(), **cells, "settings": self._settings}
 
     async def close(self) -> None:
         """End all calls and free the model; harmless when called twice."""

@@ -32,6 +32,8 @@ Piece = tuple[int, int, Sequence[int]]
 
 _PADDING = 256  # llama.cpp rounds a context up to this many cells
 _MEAN, _CLS, _LAST = 1, 2, 3  # enum llama_pooling_type
+POOLINGS = {_MEAN: "mean", _CLS: "cls", _LAST: "last"}
+"""How token vectors become one: their mean, the first, or the last."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,15 @@ class EmbeddingContext:
         """Whether every token of an input bears on every other, so that it cannot be evaluated in pieces."""
         self.cells = params.n_ctx if self._memory else 0
         """Tokens that the KV cache holds."""
+
+    def settings(self) -> dict[str, Any]:
+        """What llama.cpp really works with; JSON-like values."""
+        return {
+            "n_threads_batch": llama_cpp.llama_n_threads_batch(self.handle),
+            "n_batch": self.n_batch,
+            "pooling": POOLINGS[self._pooling],
+            "dimensions": self.width,
+        }
 
     def embed(self, inputs: Sequence[Sequence[int]]) -> Vectors:
         """The pooled vectors of up to `SEQUENCES` inputs, float32 (inputs, width), not normalised.
@@ -148,7 +159,7 @@ def pooling_of(model: Model) -> int:
     said = model.metadata.get(f"{model.architecture}.pooling_type")
     if said == str(llama_cpp.LLAMA_POOLING_TYPE_RANK):
         raise ModelUnavailableError("the model ranks texts (a reranker) and has no embeddings")
-    if said in [str(kind) for kind in (_MEAN, _CLS, _LAST)]:
+    if said in [str(kind) for kind in POOLINGS]:
         return int(llama_cpp.LLAMA_POOLING_TYPE_UNSPECIFIED)
     log.warning("the model file does not say how token vectors become one; their mean is taken")
     return _MEAN

@@ -13,6 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.cli import banner
+from app.settings import Settings
 from app.settings.reference import env_example
 from tests.serving import PATIENCE_S, ROOT, Server, environment, serving, start
 
@@ -109,6 +111,12 @@ def test_sigterm_ends_an_idle_server_with_status_0() -> None:
         assert server.stop() == 0
         with pytest.raises(httpx.ConnectError):
             httpx.get(server.url)
+
+
+def test_the_banner_names_both_models() -> None:
+    given = {"JARVIS_MODEL_NAME": "/a/chat.gguf", "JARVIS_EMBEDDING_MODEL": "/b/minilm.gguf"}
+    lines = banner(Settings.load(given, env_file=None), "http://h").splitlines()
+    assert lines[2:] == ["  model   chat  (/a/chat.gguf)", "  vectors minilm  (/b/minilm.gguf)"]
 
 
 def test_a_signal_right_after_the_banner_ends_with_status_0(tmp_path: Path) -> None:

@@ -191,6 +191,11 @@ async def test_what_is_known_of_the_model(embedder: LlamaCppEmbedder) -> None:
     assert (info.context_window, info.trained_context, info.kv_cells, info.vocab_size) == (512, 512, 0, 30_522)
 
 
+async def test_the_settings_that_it_works_with_are_told(embedder: LlamaCppEmbedder) -> None:
+    settings = (await embedder.stats())["settings"]
+    assert settings == {"n_threads_batch": 1, "n_batch": 512, "pooling": "mean", "dimensions": 384}
+
+
 async def test_text_survives_tokenising_and_back(embedder: LlamaCppEmbedder) -> None:
     pieces = await embedder.tokenize("embedding models")
     assert await embedder.detokenize([piece.id for piece in pieces]) == "embedding models"

@@ -41,7 +41,7 @@ def test_the_cache_takes_at_most_half_of_the_free_memory(
 
 @pytest.mark.parametrize(
     ("wanted", "token_bytes", "available", "tokens"),
-    [(8192, MB, 64 * GB, 8192), (8192, MB, 8 * GB, 4096), (8192, MB, MB, 512), (100, MB, MB, 100), (8192, 1, None, 8192)],
+    [(8192, MB, 64 * GB, 8192), (8192, MB, 8 * GB, 4096), (8192, MB, MB, 512), (99, MB, MB, 99), (8192, 1, None, 8192)],
 )
 def test_an_input_takes_at_most_half_of_the_free_memory(
     wanted: int, token_bytes: int, available: int | None, tokens: int
