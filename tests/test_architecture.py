@@ -37,8 +37,14 @@ LEVELS: tuple[tuple[str, ...], ...] = (
 
 THIRD_PARTY_BELOW = {"msgspec", "numpy", "jinja2"}
 """What `backends` and `kernels` may import besides the standard library and their engines."""
-ENGINES = {"llama_cpp": "backends.llama_cpp", "vllm": "backends.vllm", "torch": "", "transformers": ""}
-"""Native engines, and the room that may import each."""
+ENGINES = {
+    "llama_cpp": "backends.llama_cpp",
+    "llguidance": "backends.llama_cpp",
+    "vllm": "backends.vllm",
+    "torch": "",
+    "transformers": "",
+}
+"""Native engines and what they work with, and the room that may import each."""
 VAGUE_NAMES = re.compile(r"\b(utils?|helpers?|managers?|services?|misc|common)\b")
 
 

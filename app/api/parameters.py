@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from app.api.constraints import translate_constraint
 from app.api.wire import GenerationBody, Ignored
 from app.settings import Settings
 from backends.base import InvalidRequestError, UnsupportedError
@@ -19,7 +20,6 @@ CHAT_FEATURES: Mapping[str, tuple[Any, ...]] = {
     "function_call": (None, "none"),
     "functions": (None, []),
     "modalities": (None, ["text"]),
-    "response_format": (None, {"type": "text"}),
     "tool_choice": (None, "none"),
     "tools": (None, []),
     "web_search_options": (None,),
@@ -52,6 +52,7 @@ def translate_parameters(
         cache_salt=body.cache_salt,
         priority=-_or(body.priority, PRIORITY_NORMAL),  # as in vLLM, higher numbers come later
         skip_special_tokens=body.skip_special_tokens is not False,
+        constraint=translate_constraint(body),
     )
 
 

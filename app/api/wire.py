@@ -39,6 +39,33 @@ class StreamOptions(Struct, forbid_unknown_fields=True):
     include_obfuscation: bool | None = None
 
 
+class JsonSchemaFormat(Struct, forbid_unknown_fields=True):
+    """The schema of an answer; its name and description are for the reader, and it is always enforced strictly."""
+
+    name: str | None = None
+    description: str | None = None
+    schema: Anything = UNSET
+    strict: bool | None = None
+
+
+class ResponseFormat(Struct, forbid_unknown_fields=True):
+    """What an answer must be: `text`, `json_object` (of a `schema`, as llama.cpp has it) or `json_schema`."""
+
+    type: str
+    json_schema: JsonSchemaFormat | None = None
+    schema: Anything = UNSET
+
+
+class StructuredOutputs(Struct, forbid_unknown_fields=True):
+    """vLLM's way to say what an answer must be."""
+
+    json: Anything = UNSET
+    regex: str | None = None
+    choice: list[str] | None = None
+    grammar: str | None = None
+    json_object: bool | None = None
+
+
 class Ignored(Struct, kw_only=True):
     """Parameters that change nothing about the answer of a local server."""
 
@@ -55,7 +82,20 @@ class Ignored(Struct, kw_only=True):
     verbosity: Anything = UNSET
 
 
-class GenerationBody(Ignored, kw_only=True):
+class Constraints(Ignored, kw_only=True):
+    """The ways to say what an answer must be: OpenAI's, two of vLLM's, llama-server's. Only one may be used."""
+
+    response_format: ResponseFormat | None = None
+    structured_outputs: StructuredOutputs | None = None
+    guided_json: Anything = UNSET
+    guided_regex: str | None = None
+    guided_choice: list[str] | None = None
+    guided_grammar: str | None = None
+    grammar: str | None = None
+    json_schema: Anything = UNSET
+
+
+class GenerationBody(Constraints, kw_only=True):
     """What chat and text completions have in common."""
 
     model: str | None = None
@@ -141,7 +181,6 @@ class ChatBody(GenerationBody, forbid_unknown_fields=True, kw_only=True):
     function_call: Any = None
     functions: Any = None
     modalities: Any = None
-    response_format: Any = None
     tool_choice: Any = None
     tools: Any = None
     logprobs: bool | None = None
