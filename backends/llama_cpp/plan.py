@@ -28,35 +28,35 @@ SMALLEST_PURE_CHUNK = 64
 """The same when nothing decodes; below this the weights are read again for too few tokens."""
 
 _WEIGHT_OF_NEWEST = 0.25
+_MEASURE_EVERY = 16  # steps with prompts beside decodes; a pure decode step among so many costs the prompts little
+_CHEAPEST = 4  # a prompt's row in a step is not believed to cost less than a decode's divided by this
 
 
 class StepCost:
-    """Running estimates, in seconds, of decode steps by width and of one prompt token."""
+    """Running estimates, in seconds, of decode steps by width and of one prompt token, alone and beside decodes.
+
+    What a prompt token costs beside decodes is what the step took longer than the decodes alone. So that the machine may
+    become slower or faster meanwhile, every so often a step leaves the prompts out and measures those anew.
+    """
 
     def __init__(self) -> None:
         self._decode_s: dict[int, float] = {}
-        self._prompt_token_s: float | None = None
+        self._beside_s: float | None = None
+        self._alone_s: float | None = None
+        self._steps_beside = 0
 
     def observe(self, decodes: int, prefill: int, seconds: float) -> None:
         """Learn from one step of `decodes` rows of running sequences and `prefill` prompt tokens."""
         if not prefill:
             self._decode_s[decodes] = _smooth(self._decode_s.get(decodes), seconds)
+            self._steps_beside = 0
         elif not decodes:
-            self._prompt_token_s = _smooth(self._prompt_token_s, seconds / prefill)
+            self._alone_s = _smooth(self._alone_s, seconds / prefill)
         else:
-            self._observe_both(decodes, prefill, seconds)
-
-    def _observe_both(self, decodes: int, prefill: int, seconds: float) -> None:
-        """Learn from a step that cannot be taken apart: both estimates follow it, and their ratio stays.
-
-        So a machine that slows down for a while changes no chunk. Were the difference put down to the prompt, it would
-        get smaller chunks, in which each token seems dearer still.
-        """
-        row_s = seconds / (decodes + prefill)
-        decode_s, token_s = self._decode_s.get(decodes, decodes * row_s), self._prompt_token_s or row_s
-        off = seconds / (decode_s + prefill * token_s)
-        self._decode_s[decodes] = _smooth(decode_s, decode_s * off)
-        self._prompt_token_s = _smooth(token_s, token_s * off)
+            share_s = seconds * prefill / (decodes + prefill)
+            extra_s = max(seconds - self.decode_step(decodes), share_s / _CHEAPEST)
+            self._beside_s = _smooth(self._beside_s, extra_s / prefill)
+            self._steps_beside += 1
 
     def decode_step(self, decodes: int) -> float:
         """Expected seconds of a step that decodes one token for `decodes` sequences; 0 as long as nothing is known."""
@@ -69,20 +69,20 @@ class StepCost:
         """Prompt tokens that the next step may take beside `decodes` rows of running sequences, `n_batch` in all.
 
         Where more `prompts` wait than sequences run, what is added to a step grows with their ratio: to serve those who
-        wait costs the few who run less than it saves, since larger steps also do more per second.
+        wait costs the few who run less than it saves, since larger steps also do more per second. None where the step
+        is to measure the decodes.
         """
         room = n_batch - decodes
         if not decodes:
             longest_s = LONGEST_SPECULATIVE_S if speculative else LONGEST_PREFILL_S
             smallest = SMALLEST_CHUNK if speculative else SMALLEST_PURE_CHUNK
-            wanted = longest_s / self._prompt_token_s if self._prompt_token_s else SMALLEST_PURE_CHUNK
+            wanted = longest_s / self._alone_s if self._alone_s else SMALLEST_PURE_CHUNK
             return min(room, max(smallest, _power_of_two(wanted)))
-        decode_s = self.decode_step(decodes)
-        per_token = self._prompt_token_s or decode_s
-        if not per_token:
-            return min(room, SMALLEST_CHUNK)
-        budget_s = (STEP_STRETCH - 1) * decode_s * max(1.0, prompts / decodes)
-        return max(min(room, SMALLEST_CHUNK), min(room, int(min(budget_s, LONGEST_PREFILL_S) / per_token)))
+        if decodes not in self._decode_s or self._steps_beside >= _MEASURE_EVERY:
+            return 0
+        budget_s = (STEP_STRETCH - 1) * self._decode_s[decodes] * max(1.0, prompts / decodes)
+        token_s = self._beside_s or self._alone_s or self._decode_s[decodes]
+        return max(min(room, SMALLEST_CHUNK), min(room, int(min(budget_s, LONGEST_PREFILL_S) / token_s)))
 
 
 def share_out(remaining: Sequence[int], allowance: int) -> list[int]:

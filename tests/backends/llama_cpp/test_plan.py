@@ -24,7 +24,7 @@ def measured(*steps: tuple[int, int, float]) -> StepCost:
 
 def test_without_measurements_chunks_are_small() -> None:
     assert StepCost().prefill_allowance(0, 512) == SMALLEST_PURE_CHUNK
-    assert StepCost().prefill_allowance(3, 512) == SMALLEST_CHUNK
+    assert measured((3, 0, 0.1)).prefill_allowance(3, 512) == SMALLEST_CHUNK
 
 
 def test_alone_a_fast_model_takes_whole_batches() -> None:
@@ -61,16 +61,31 @@ def test_a_first_step_that_waited_for_the_disk_is_forgotten() -> None:
     assert measured((1, 0, 1.8), (1, 0, 0.015)).decode_step(1) == 0.015
 
 
-def test_a_width_that_was_never_seen_alone_costs_its_share() -> None:
-    cost = measured((1, 0, 0.015), (4, 4, 0.06))
-    assert cost.decode_step(4) == pytest.approx(0.03)
+def test_a_width_that_was_never_seen_is_measured_first() -> None:
+    cost = measured((1, 0, 0.015), (0, 64, 0.32))
+    assert cost.prefill_allowance(4, 512) == 0
+    cost.observe(4, 0, 0.040)
+    assert cost.prefill_allowance(4, 512) == 12
 
 
-def test_a_machine_that_slows_down_beside_a_prompt_changes_no_chunk() -> None:
-    steps = [(8, 0, 0.160), (0, 64, 0.64)]
-    slowed = measured(*steps, *[(8, 24, 1.5 * (0.160 + 24 * 0.01))] * 20)
-    assert slowed.prefill_allowance(8, 512) == pytest.approx(measured(*steps).prefill_allowance(8, 512), abs=1)
-    assert slowed.decode_step(8) == pytest.approx(0.240, rel=0.01)
+def test_a_prompt_token_beside_streams_costs_what_the_step_took_longer() -> None:
+    cost = measured((8, 0, 0.160), (0, 64, 0.64), (8, 16, 0.160 + 16 * 0.02))
+    assert cost.prefill_allowance(8, 512) == 12
+
+
+def test_a_machine_that_slows_down_beside_a_prompt_keeps_the_chunks() -> None:
+    cost = measured((8, 0, 0.160), (0, 64, 0.64))
+    chunks = []
+    for _ in range(200):
+        chunks.append(cost.prefill_allowance(8, 512))
+        cost.observe(8, chunks[-1], 1.4 * (0.160 + chunks[-1] * 0.01))
+    assert chunks.count(0) > 9, "now and then the decodes are measured alone"
+    assert set(chunks[100:]) <= {0, 21, 22, 23, 24}
+
+
+def test_a_step_that_took_no_longer_does_not_make_prompts_free() -> None:
+    cost = measured((8, 0, 0.160), *[(8, 8, 0.100)] * 9)
+    assert cost.prefill_allowance(8, 512) < 160
 
 
 def test_a_prompt_beside_streams_always_gets_on() -> None:
