@@ -35,8 +35,8 @@ _CHEAPEST = 4  # a prompt's row in a step is not believed to cost less than a de
 class StepCost:
     """Running estimates, in seconds, of decode steps by width and of one prompt token, alone and beside decodes.
 
-    What a prompt token costs beside decodes is what the step took longer than the decodes alone. So that the machine may
-    become slower or faster meanwhile, every so often a step leaves the prompts out and measures those anew.
+    What a prompt token costs beside decodes is what the step took longer than the decodes alone. The machine may become
+    slower or faster meanwhile, so every so often a step leaves the prompts out and measures the decodes anew.
     """
 
     def __init__(self) -> None:
