@@ -91,7 +91,7 @@ class LlamaSettings(Section):
     quantization: Annotated[Quantization | None, AnyCase] = variable(
         "JARVIS_QUANTIZATION",
         None,
-        "Number format that the weights of an F32, F16 or BF16 file are turned into when it is loaded for the first time;"
+        "Number format that the weights of an F32, F16 or BF16 file are turned into when it is first loaded;"
         " the copy is kept in JARVIS_CACHE_DIR.",
         unset="weights are used as they are",
     )

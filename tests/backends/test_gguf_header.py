@@ -63,7 +63,9 @@ def test_a_sound_file_is_described(model: Path) -> None:
     assert header.data_start == model.stat().st_size - header.tensor_bytes
 
 
-@pytest.mark.parametrize(("kind", "quantised"), [(0, False), (1, False), (30, False), (26, False), (8, True), (12, True)])
+@pytest.mark.parametrize(
+    ("kind", "quantised"), [(0, False), (1, False), (30, False), (26, False), (8, True), (12, True)]
+)
 def test_types_whose_weights_share_a_scale_make_a_file_quantised(model: Path, kind: int, quantised: bool) -> None:
     types = check_gguf(str(model)).types | {kind: 1}
     assert replace(check_gguf(str(model)), types=types).quantised == quantised

@@ -81,7 +81,7 @@ def test_adapters_come_and_go_without_a_trace(model: Model, context: Context, tm
     adapters = Adapters(model, paths | {"idle": str(idle_adapter(tmp_path))})
     assert adapters.names == ("a", "b", "idle")
     prompt = model.vocab.encode(PROMPT.decode(), special=False)
-    said = {}
+    said: dict[str | None, list[int]] = {}
     for name in (None, "a", "b", "idle", None, "a", None):
         adapters.use(context.handle, name)
         adapters.use(context.handle, name)

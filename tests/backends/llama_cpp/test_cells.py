@@ -16,13 +16,13 @@ class SimulatedMemory:
     """Cells as llama.cpp has them: each holds one token of one key at one position, and is seen by some sequences."""
 
     def __init__(self) -> None:
-        self.seen: dict[int, list[object]] = {}
+        self.seen: dict[int, list[tuple[Hashable, int, object]]] = {}
 
     def write(self, sequence: int, key: Hashable, tokens: list[int]) -> None:
         self.seen.setdefault(sequence, []).extend((key, token, object()) for token in tokens)
 
     def text(self, sequence: int) -> list[tuple[Hashable, int]]:
-        return [(key, token) for key, token, _ in self.seen.get(sequence, [])]  # type: ignore[misc]
+        return [(key, token) for key, token, _ in self.seen.get(sequence, [])]
 
     @property
     def used(self) -> int:

@@ -101,7 +101,7 @@ async def test_without_a_gpu_no_layer_is_said_to_be_on_one() -> None:
 
 
 async def test_rope_settings_change_what_the_model_computes() -> None:
-    async def said(**options: object) -> tuple[int, ...]:
+    async def said(**options: Any) -> tuple[int, ...]:
         engine = LlamaCppEngine(config(**options))
         await engine.start(lambda _: None)
         answer = await complete(engine, greedy("The sea was calm, and the boat", max_tokens=16, ignore_eos=True))

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -23,7 +24,7 @@ def ask(adapter: str | None, prompt: str = PROMPT.decode()) -> GenerationRequest
 
 
 @asynccontextmanager
-async def serving(adapters: dict[str, Path], **changes: object) -> AsyncIterator[LlamaCppEngine]:
+async def serving(adapters: dict[str, Path], **changes: Any) -> AsyncIterator[LlamaCppEngine]:
     paths = {name: str(path) for name, path in adapters.items()}
     engine = LlamaCppEngine(config(adapters=paths, **changes))
     await engine.start(lambda _: None)

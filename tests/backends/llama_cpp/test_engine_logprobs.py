@@ -33,7 +33,8 @@ def in_process(tokens: list[int], n_batch: int) -> np.ndarray:
     logits = np.asarray(model.scores[: len(tokens)], np.float64)
     model.close()
     highest = logits.max(axis=1, keepdims=True)
-    return logits - highest - np.log(np.exp(logits - highest).sum(axis=1, keepdims=True))
+    scores: np.ndarray = logits - highest - np.log(np.exp(logits - highest).sum(axis=1, keepdims=True))
+    return scores
 
 
 @pytest.mark.parametrize(("n_batch", "tolerance"), [(SCORED_AT_ONCE, 1e-4), (512, 2e-2), (7, 2e-2)])

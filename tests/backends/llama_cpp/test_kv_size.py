@@ -26,7 +26,7 @@ def header(arrays: dict[str, tuple[int, ...]] | None = None, **metadata: Any) ->
     """A header of the architecture `x`; keyword names have `__` for dots."""
     keys: dict[str, Any] = PLAIN | {name.replace("__", "."): value for name, value in metadata.items()}
     found = {f"x.{name}": value for name, value in keys.items() if value is not None}
-    longs = {f"x.{name}": numbers for name, numbers in (arrays or {}).items()}
+    longs: dict[str, tuple[int | float, ...]] = {f"x.{name}": numbers for name, numbers in (arrays or {}).items()}
     return GGUFHeader(3, {"general.architecture": "x"} | found, 0, 0, {}, 0, longs)
 
 
