@@ -10,7 +10,7 @@ from backends.llama_cpp.context import Context
 from backends.llama_cpp.job import Choice, Job
 from backends.llama_cpp.logprobs import as_echoed, echo_deltas, first_of_prompt, prompt_logprobs, token_logprob
 from backends.llama_cpp.ngram import NgramDrafter
-from backends.llama_cpp.sampling import Sampler, suppress
+from backends.llama_cpp.sampling import Sampler, Scratch, suppress
 from backends.llama_cpp.text import TextStream
 from backends.llama_cpp.vocab import Vocabulary
 from backends.types import Delta, FinishReason
@@ -24,12 +24,13 @@ class Drawing:
         self._context = context
         self._vocab = vocab
         self._drafts = drafts
+        self._scratch = Scratch(context.vocab_size)
 
     def choice(self, job: Job, index: int) -> Choice:
         """The beginning of one of the job's answers."""
         stopping = job.request.stopping
         banned = self._vocab.end_of_generation if stopping.ignore_eos else ()
-        sampler = Sampler(job.sampling, self._vocab, choice=index, banned=banned)
+        sampler = Sampler(job.sampling, self._scratch, choice=index, banned=banned)
         sampler.see(job.prompt)
         return Choice(
             index,
@@ -41,25 +42,28 @@ class Drawing:
         )
 
     def draw(self, job: Job, choice: Choice, row: int) -> FinishReason | None:
-        """Draw the choice's next token from a row, into `last` and what is unsent. Returns why it is the final one."""
+        """Draw the choice's next token from a row, into `last` and what is unsent. Returns why it is the final one.
+
+        Raises `EngineError` if no token can come next, or its constraint cannot be followed; that ends the job.
+        """
         early = choice.generated < job.request.stopping.min_tokens
         wanted = job.request.logprobs
         restrict = early or choice.matcher is not None
-        logits = self._context.logits(row) if restrict or wanted is not None else None
+        logits = self._context.logits(row)
         # What is restricted below is not what the model said, and the other choices begin from the same row.
-        raw = logits.copy() if logits is not None and restrict else logits
-        if logits is not None and early:
+        raw = logits.copy() if restrict and (wanted is not None or job.request.n > 1) else logits
+        if early:
             suppress(logits, job.end_tokens)
-        if logits is not None and choice.matcher:
+        if choice.matcher:
             choice.matcher.mask(logits)
-        token = choice.last = choice.sampler.sample(self._context.handle, row)
-        if logits is not None and raw is not None and restrict and job.request.n > 1:
+        token = choice.last = choice.sampler.sample(logits)
+        if restrict and job.request.n > 1:
             logits[:] = raw
         if choice.matcher and token not in job.end_tokens:
             choice.matcher.accept(token)
         choice.generated += 1
         text = self._text_of(job, token)
-        if raw is not None and wanted is not None:
+        if wanted is not None:
             entry = token_logprob(raw, token, wanted, self._vocab.control_text)
             choice.unsent_logprobs.append(entry if text else structs.replace(entry, shown=False))
         choice.unsent.append(token)

@@ -10,17 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from msgspec import structs
-from numpy.typing import NDArray
 
+from backends.llama_cpp.logits import Logits, cleaned, highest
 from backends.types import Delta, TokenLogprob
-
-Logits = NDArray[np.float32]
-"""One row of logits, as long as the vocabulary. It is read and never written."""
 
 Piece = Callable[[int], bytes]
 """The bytes of a token, control tokens written out."""
 
-_GROUPS = 1024
 _ENTRIES_PER_DELTA = 512
 
 
@@ -35,7 +31,7 @@ def token_logprob(logits: Logits, token: int, top: int, piece: Piece) -> TokenLo
     def logprob(id: int) -> float:
         return float(scores[id]) - normaliser
 
-    best = tuple((id, logprob(id), piece(id)) for id in _highest(scores, top))
+    best = tuple((id, logprob(id), piece(id)) for id in highest(scores, top).tolist())
     return TokenLogprob(token, logprob(token), piece(token), best)
 
 
@@ -84,38 +80,11 @@ def echo_deltas(index: int, text: str, entries: Sequence[TokenLogprob]) -> list[
 
 def _normalised(logits: Logits) -> tuple[Logits, float]:
     """The row without NaN, and what to subtract from it: the logarithm of the sum of its exponentials."""
-    highest = logits.max()
-    if np.isnan(highest):
-        logits = np.where(np.isnan(logits), np.float32(-np.inf), logits)
-        highest = logits.max()
-    if np.isposinf(highest):
-        logits = np.where(np.isposinf(logits), np.float32(0), np.float32(-np.inf))
-        highest = np.float32(0)
-    if np.isneginf(highest):
+    most = logits.max()
+    if not np.isfinite(most):
+        logits = cleaned(logits)
+        most = logits.max()
+    if np.isneginf(most):
         return logits, 0.0
     # Differences from the maximum are all that float32 has to hold; the sum of up to 10⁵ of them is a double.
-    return logits, float(highest) + float(np.log(np.exp(logits - highest).sum(dtype=np.float64)))
-
-
-def _highest(scores: Logits, count: int) -> list[int]:
-    """The ids of the highest scores, in falling order."""
-    if count <= 0:
-        return []
-    candidates = _candidates(scores, count)
-    # Candidates are in order of their ids, and a stable sort keeps it among equals.
-    order = np.argsort(-scores[candidates], kind="stable")[:count]
-    return [int(id) for id in candidates[order]]
-
-
-def _candidates(scores: Logits, count: int) -> NDArray[np.intp]:
-    """Ids in rising order, few in most cases, with the `count` highest scores among them.
-
-    The maximum of each of some groups is a score itself, so the score at place `count` of the whole row is not below
-    the maximum at that place. Columns of a reshaped row as groups make this one pass over memory.
-    """
-    groups = max(_GROUPS, count)
-    if scores.size < 2 * groups:
-        return np.arange(scores.size)
-    maxima = scores[: scores.size // groups * groups].reshape(-1, groups).max(axis=0)
-    threshold = np.partition(maxima, groups - count)[groups - count]
-    return np.flatnonzero(scores >= threshold)
+    return logits, float(most) + float(np.log(np.exp(logits - most).sum(dtype=np.float64)))

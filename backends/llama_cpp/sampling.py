@@ -1,4 +1,4 @@
-"""A request's sampling parameters as a llama.cpp sampler chain.
+"""How the next token is drawn from a row of logits, by a request's sampling parameters.
 
 Order, the same as vLLM's so that both engines mean the same by a request: logit bias, penalties, temperature, min-p,
 top-k, typical-p, top-p, then the draw. Temperature 0 (or next to it) is the arg-max after bias and penalties.
@@ -6,22 +6,23 @@ top-k, typical-p, top-p, then the draw. Temperature 0 (or next to it) is the arg
 
 from __future__ import annotations
 
-import secrets
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import llama_cpp
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.base import ModelUnavailableError
-from backends.llama_cpp.vocab import Vocabulary
+from backends.base import EngineError, ModelUnavailableError
+from backends.llama_cpp.adjustments import Bias, Penalties
+from backends.llama_cpp.logits import Ids, Logits, cleaned
+from backends.llama_cpp.race import draw
+from backends.llama_cpp.truncation import Weights, lowest_by_min_p, top_k, top_p, typical_p
 from backends.types import SamplingParams
 
-_RANDOM_SEED = 0xFFFFFFFF  # llama.cpp's LLAMA_DEFAULT_SEED: draw a seed from the clock
 _COLDEST = 1e-5  # dividing by less overflows; vLLM, too, takes the arg-max below it
-_LOOK_BACK = 32_768  # tokens that a penalty remembers; llama.cpp reserves them up front, 4 bytes each
+_SEEDS = 2**64
 _MODEL_KEYS = {
     "general.sampling.temp": ("temperature", float),
     "general.sampling.top_k": ("top_k", int),
@@ -56,79 +57,85 @@ def resolve(params: SamplingParams, defaults: SamplingParams) -> SamplingParams:
     return msgspec.structs.replace(params, **gaps)
 
 
-class Sampler:
-    """Draws one choice's tokens. Owns native memory: `close` it."""
+class Scratch:
+    """Room for one row of numbers; all samplers of a thread share it, and nothing stays in it between two draws."""
 
-    def __init__(self, params: SamplingParams, vocab: Vocabulary, *, choice: int, banned: Iterable[int] = ()) -> None:
+    def __init__(self, vocab_size: int) -> None:
+        self.row = np.empty(vocab_size, np.float32)
+
+
+class Sampler:
+    """Draws one choice's tokens."""
+
+    def __init__(self, params: SamplingParams, scratch: Scratch, *, choice: int, banned: Iterable[int] = ()) -> None:
         """`params` must be resolved; choice i of a request draws with seed + i; `banned` ids never come."""
-        self._chain: Any = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
-        self._repetition: Any = None
-        self._add_bias(params, vocab, banned)
-        self._add_penalties(params, vocab)
-        for sampler in _draw(params, choice):
-            llama_cpp.llama_sampler_chain_add(self._chain, sampler)
+        self._scratch = scratch
+        self._bias, self._penalties = Bias(params.logit_bias, banned), Penalties(params)
+        self._temperature = params.temperature or 0.0
+        self._top_k, self._min_p = max(0, params.top_k or 0), params.min_p or 0.0
+        by_weight = ((typical_p, params.typical_p), (top_p, params.top_p))
+        self._by_weight = [(rule, share) for rule, share in by_weight if share is not None and share < 1]
+        seed = None if params.seed is None else (params.seed + choice) % _SEEDS
+        self._random = np.random.PCG64(seed)
 
     def see(self, prompt: Sequence[int]) -> None:
         """Let the repetition penalty, the only one that looks at the prompt, count the prompt's tokens."""
-        if self._repetition is not None:
-            for token in prompt:
-                llama_cpp.llama_sampler_accept(self._repetition, token)
+        self._penalties.see(prompt)
 
-    def sample(self, context: Any, row: int) -> int:
-        """Draw from the logits of batch row `row` and remember the token for the penalties."""
-        return int(llama_cpp.llama_sampler_sample(self._chain, context, row))
+    def sample(self, logits: Logits) -> int:
+        """Draw from a row of logits, which stays as it is, and remember the token for the penalties.
 
-    def close(self) -> None:
-        """Free the native chain; harmless when called twice."""
-        if self._chain is not None:
-            llama_cpp.llama_sampler_free(self._chain)
-            self._chain = self._repetition = None
+        NaN is as impossible as `-inf`. Raises `EngineError` if nothing is possible.
+        """
+        with np.errstate(all="ignore"):  # infinities are wanted: of nothing, and of differences beyond float32
+            token = self._draw(self._adjusted(logits))
+        if self._penalties:
+            self._penalties.accept(token)
+        return token
 
-    def _add_bias(self, params: SamplingParams, vocab: Vocabulary, banned: Iterable[int]) -> None:
-        bias = {token: value if value > -100 else float("-inf") for token, value in params.logit_bias.items()}
-        bias.update(dict.fromkeys(banned, float("-inf")))
-        if bias:
-            entries = (llama_cpp.llama_logit_bias * len(bias))(*bias.items())
-            self._add(llama_cpp.llama_sampler_init_logit_bias(vocab.size, len(bias), entries))
+    def _adjusted(self, logits: Logits) -> Logits:
+        if not (self._bias or self._penalties):
+            return logits
+        row = self._scratch.row
+        np.copyto(row, logits)
+        self._bias.apply(row)
+        self._penalties.apply(row)
+        return row
 
-    def _add_penalties(self, params: SamplingParams, vocab: Vocabulary) -> None:
-        if params.repetition_penalty != 1.0:
-            self._repetition = llama_cpp.llama_sampler_init_penalties(
-                vocab.size, _LOOK_BACK, params.repetition_penalty, 0.0, 0.0
-            )
-            self._add(self._repetition)
-        if params.frequency_penalty or params.presence_penalty:
-            self._add(
-                llama_cpp.llama_sampler_init_penalties(
-                    vocab.size, _LOOK_BACK, 1.0, params.frequency_penalty, params.presence_penalty
+    def _draw(self, row: Logits) -> int:
+        best = int(row.argmax())  # the place of a NaN, if there is one
+        if not math.isfinite(row[best]):
+            row = cleaned(row)
+            best = int(row.argmax())
+            if row[best] == -np.inf:
+                raise EngineError(
+                    "no token can come next: the model's logits are not numbers, or the request forbids every token"
                 )
-            )
+        if self._temperature < _COLDEST:
+            return best
+        ids = self._by_logit(row, float(row[best]))
+        scores = row if ids is None else row[ids]
+        weights = self._weights(scores, row[best])
+        for rule, share in self._by_weight:
+            kept = rule(weights, share)
+            ids, weights = kept if ids is None else ids[kept], weights[kept]
+        return draw(weights, self._random.random_raw(), ids)
 
-    def _add(self, sampler: Any) -> None:
-        llama_cpp.llama_sampler_chain_add(self._chain, sampler)
+    def _by_logit(self, row: Logits, highest: float) -> Ids | None:
+        """What min-p and top-k leave; `None` is everything."""
+        ids = top_k(row, self._top_k) if self._top_k else None
+        if not self._min_p:
+            return ids
+        lowest = lowest_by_min_p(highest, self._temperature, self._min_p)
+        return np.flatnonzero(row >= lowest) if ids is None else ids[row[ids] >= lowest]
 
-
-def _draw(params: SamplingParams, choice: int) -> Iterable[Any]:
-    if params.temperature is None or params.temperature < _COLDEST:
-        yield llama_cpp.llama_sampler_init_greedy()
-        return
-    if params.temperature != 1.0:
-        yield llama_cpp.llama_sampler_init_temp(params.temperature)
-    if params.min_p:
-        yield llama_cpp.llama_sampler_init_min_p(params.min_p, 1)
-    if params.top_k and params.top_k > 0:
-        yield llama_cpp.llama_sampler_init_top_k(params.top_k)
-    if params.typical_p is not None and params.typical_p < 1.0:
-        yield llama_cpp.llama_sampler_init_typical(params.typical_p, 1)
-    if params.top_p is not None and params.top_p < 1.0:
-        yield llama_cpp.llama_sampler_init_top_p(params.top_p, 1)
-    yield llama_cpp.llama_sampler_init_dist(_seed(params.seed, choice))
-
-
-def _seed(seed: int | None, choice: int) -> int:
-    if seed is None:
-        return secrets.randbelow(_RANDOM_SEED)
-    return (seed + choice) % _RANDOM_SEED
+    def _weights(self, scores: Logits, highest: np.float32) -> Weights:
+        """Probabilities times that of the most probable one, in the scratch."""
+        weights: Weights = self._scratch.row[: scores.size]
+        np.subtract(scores, highest, out=weights)
+        if self._temperature != 1.0:
+            np.multiply(weights, np.float32(1 / self._temperature), out=weights)
+        return np.exp(weights, out=weights)
 
 
 def suppress(logits: NDArray[np.float32], tokens: Iterable[int]) -> None:

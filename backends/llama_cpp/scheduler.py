@@ -74,6 +74,7 @@ class Scheduler:
         self._running: list[Job] = []
         self._adapter: str | None = None
         self._steps_left = STEPS_PER_ADAPTER
+        self._failed: dict[Job, EngineError] = {}
         self._outbox: list[Parcel] = []
         self._mail: list[Callable[[], None]] = []
         self._wake = threading.Condition()
@@ -200,6 +201,7 @@ class Scheduler:
             self._advance(*decode)
         for prefill in prefilling:
             self._advance_prompt(*prefill)
+        self._fail_some()
 
     def _turn(self) -> list[Job]:
         """The jobs of the next step: those of one adapter, in turns; speculative ones only when there are no others."""
@@ -302,8 +304,13 @@ class Scheduler:
             self._end_choice(job, choice)
 
     def _draw(self, job: Job, choice: Choice, row: int) -> FinishReason | None:
+        try:
+            finish = self._drawing.draw(job, choice, row)
+        except EngineError as error:
+            self._failed[job] = error  # it ends with the step: until then all that was evaluated has to be booked
+            return None
         self._count["tokens_generated"] += 1
-        return self._drawing.draw(job, choice, row)
+        return finish
 
     def _observe_draft(self, choice: Choice, accepted: int) -> None:
         if choice.draft and choice.drafter:
@@ -321,7 +328,6 @@ class Scheduler:
         unused = job.max_new - choice.evaluated
         job.promised -= unused
         self._cells.release([choice.sequence], unused)
-        choice.sampler.close()
         if not job.running:
             self._running.remove(job)
             self._outbox.append((job, None))
@@ -337,8 +343,13 @@ class Scheduler:
         self._running.remove(job)
         self._cells.release(job.sequences, job.promised)
         job.sequences = []
-        for choice in job.choices:
-            choice.sampler.close()
+
+    def _fail_some(self) -> None:
+        """End the jobs for which no token could be drawn in this step."""
+        for job, error in self._failed.items():
+            self._release(job)
+            self._outbox.append((job, error))
+        self._failed.clear()
 
     def _fail_all(self, error: EngineError) -> None:
         """End every job and start with an empty cache, since a failed decode leaves it in doubt."""

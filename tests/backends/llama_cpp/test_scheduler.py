@@ -6,7 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 
+import msgspec
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from backends.base import CapacityError, EngineError
 from backends.llama_cpp.cells import CacheShape, KVCells
@@ -43,7 +46,9 @@ def model() -> Iterator[Model]:
 
 
 @asynccontextmanager
-async def scheduling(model: Model, *jobs: Job, failures: int = 0) -> AsyncIterator[Scheduler]:
+async def scheduling(
+    model: Model, *jobs: Job, failures: int = 0, kind: type[FragileContext] = FragileContext
+) -> AsyncIterator[Scheduler]:
     """A scheduler that found `jobs` in its mail when it started."""
     loop = asyncio.get_running_loop()
 
@@ -54,7 +59,7 @@ async def scheduling(model: Model, *jobs: Job, failures: int = 0) -> AsyncIterat
     def deliver(parcels: list[Parcel]) -> None:
         loop.call_soon_threadsafe(hand_out, parcels)
 
-    context = FragileContext(model, ContextOptions(cells=512, sequences=PARALLEL + 4, n_batch=64, n_threads=1))
+    context = kind(model, ContextOptions(cells=512, sequences=PARALLEL + 4, n_batch=64, n_threads=1))
     context.failures = failures
     cells = KVCells(CacheShape(context.cells, context.sequences, PARALLEL, keep=256), context)
     drawing = Drawing(context, model.vocab)
@@ -185,3 +190,44 @@ async def test_speculative_work_stands_still_while_somebody_waits(model: Model) 
         await outcome(asked)
         assert speculative.choices[0].generated <= before + 1
         assert isinstance(await outcome(speculative), list)
+
+
+async def test_a_job_that_forbids_every_token_fails_alone_and_others_go_on(model: Model) -> None:
+    sound, forbidding = job(tokens=20), job(tokens=20)
+    nothing = dict.fromkeys(range(model.vocab.size), -100.0)
+    forbidding.sampling = resolve(SamplingParams(temperature=1.0, logit_bias=nothing), sampling_defaults({}))
+    async with scheduling(model, sound) as scheduler:
+        expected = await outcome(sound)
+    sound, later = job(tokens=20), job(tokens=20)
+    async with scheduling(model, sound, forbidding) as scheduler:
+        assert "no token can come next" in str(await outcome(forbidding))
+        assert await outcome(sound) == expected
+        scheduler.submit(later)
+        assert await outcome(later) == expected
+        assert scheduler.stats()["kv_cells_reserved"] == 0
+
+
+class ForgetfulContext(FragileContext):
+    """Its seventh row of logits holds no numbers: with two choices the first one's fourth."""
+
+    rows = 0
+
+    def logits(self, row: int) -> NDArray[np.float32]:
+        self.rows += 1
+        logits = super().logits(row)
+        return np.full_like(logits, np.nan) if self.rows == 7 else logits
+
+
+async def test_a_choice_that_fails_half_way_ends_its_job_and_leaves_a_sound_cache(model: Model) -> None:
+    prompt = [*COMMON, 70]
+    failing, later = job(tokens=20, prompt=prompt), job(tokens=20, prompt=prompt)
+    failing.request = msgspec.structs.replace(failing.request, n=PARALLEL)
+    async with scheduling(model, later) as scheduler:
+        expected = await outcome(later)
+    later = job(tokens=20, prompt=prompt)
+    async with scheduling(model, failing, kind=ForgetfulContext) as scheduler:
+        assert isinstance(await outcome(failing), EngineError)
+        assert scheduler.stats()["kv_cells_reserved"] == 0
+        assert scheduler.stats()["kv_cells_cached"] > len(prompt)
+        scheduler.submit(later)
+        assert (await outcome(later), later.cached) == (expected, len(prompt) - 1)
