@@ -65,8 +65,8 @@ class LlamaSettings(Section):
     prefix_cache_tokens: int | None = variable(
         "JARVIS_PREFIX_CACHE_TOKENS",
         None,
-        "Tokens of prompts that stay in the KV cache when no request uses them; 0 keeps none.",
-        unset="chosen by the engine",
+        "Tokens of past prompts and answers that are remembered, in the KV cache and beside it; 0 keeps none.",
+        unset="what fits 2 GiB and an eighth of the free memory",
         ge=0,
         le=_MOST_CELLS,
     )
@@ -145,10 +145,6 @@ class LlamaSettings(Section):
             raise ValueError(
                 f"{own}='{values}' quantises the cached values, which needs flash attention:"
                 " set JARVIS_FLASH_ATTN=auto, or JARVIS_KV_CACHE_TYPE_V=f16"
-            )
-        if self.kv_cells and self.prefix_cache_tokens and self.prefix_cache_tokens > self.kv_cells:
-            raise ValueError(
-                f"JARVIS_PREFIX_CACHE_TOKENS='{self.prefix_cache_tokens}' is above JARVIS_KV_CELLS='{self.kv_cells}'"
             )
         return self
 

@@ -81,8 +81,7 @@ class Admission:
         claim = job.claim
         if not (claim.reuse and self._cells.shape.shares):
             return None
-        cached = self._cells.cached_prefix(claim).length
-        best, most = None, cached + WORTH_WAITING - 1
+        best, most = None, self._cells.cached_length(claim) + WORTH_WAITING - 1
         for other in running:
             if other.unfilled and other.claim.key == claim.key and other.speculative <= job.speculative:
                 shared = shared_length(other.prompt, claim.prompt[:-1])

@@ -1,7 +1,8 @@
 """Who may use how much of the KV cache: admission, shared prefixes, and what is dropped when room is short.
 
 Before it starts, every request is promised all cells that it can ever need, so none has to be thrown out half way.
-Cells that only resting sequences see are free for whoever needs them, the least recently used first.
+Cells that only resting sequences see are free for whoever needs them, the least recently used first; what they hold
+moves out to a store, and comes back when a prompt begins with it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,11 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from backends.llama_cpp.prefix import Match, PrefixTree
+from backends.llama_cpp.store import PrefixStore, Stored
 
 
 class Memory(Protocol):
@@ -33,10 +38,18 @@ class Memory(Protocol):
         """Take all cells from a sequence."""
         ...
 
+    def save(self, sequence: int) -> NDArray[np.uint8]:
+        """A copy of what a sequence's cells hold."""
+        ...
+
+    def restore(self, sequence: int, saved: NDArray[np.uint8]) -> bool:
+        """Fill cells of an empty sequence with what was saved; false, and no cell taken, where that is impossible."""
+        ...
+
 
 @dataclass(frozen=True)
 class CacheShape:
-    """`cells` in all, `sequences` ids of which `parallel` generate at once, and how many tokens may stay unused.
+    """`cells` in all, `sequences` ids of which `parallel` generate at once, and how many unused tokens to `keep`.
 
     At least one id more than `parallel` is needed to share what a resting sequence holds. Where there is none, nothing
     is kept: so for models whose sequences can neither share a part of their memory nor lose one.
@@ -46,6 +59,12 @@ class CacheShape:
     sequences: int
     parallel: int
     keep: int
+    idle: int = 1024
+    """Cells that may stay unused while others compute, for which each is a little work in every step."""
+    worth_storing: int = 256
+    """Cells of its own that a resting sequence must have to be stored: fewer are evaluated again before long."""
+    worth_restoring: int = 64
+    """Tokens that a stored prefix must save, compared with what is still in the cache."""
 
     @property
     def shares(self) -> bool:
@@ -78,6 +97,7 @@ class KVCells:
         self.promised = 0
         """Cells that running requests have not used yet and may."""
         self._tree = PrefixTree()
+        self._store = PrefixStore()
         self._resting: dict[int, None] = {}  # in the order of their last use
         self._free = list(range(self.shape.sequences))  # a heap: the lowest first, as recurrent memories like it
         self._running = 0
@@ -92,16 +112,33 @@ class KVCells:
         """Cells that only prompts and answers of the past hold."""
         return self._tree.cells - self._tree.busy_cells
 
-    def cached_prefix(self, claim: Claim) -> Match:
+    @property
+    def stored(self) -> int:
+        """Tokens of the past that have left the cells and can come back."""
+        return self._store.tokens
+
+    def cached_length(self, claim: Claim) -> int:
+        """Tokens of the prompt that need no evaluation, from cells or from the store."""
+        return max(self._cached_prefix(claim).length, self._stored_prefix(claim)[0])
+
+    def _cached_prefix(self, claim: Claim) -> Match:
         """The longest cached prefix that the claim can use: at least its last token has to be evaluated."""
         if not (self.shape.shares and claim.reuse):
             return Match()
         match = self._tree.match(claim.key, claim.prompt[:-1])
         return match if match.length and self._memory.intact(match.sequence, match.length) else Match()
 
+    def _stored_prefix(self, claim: Claim) -> tuple[int, Stored | None]:
+        """The same among what is stored, as far as there is room for it."""
+        if not (self.shape.shares and claim.reuse):
+            return 0, None
+        length, stored = self._store.match(claim.key, claim.prompt[:-1])
+        needed = max(len(stored.tokens) if stored else 0, len(claim.prompt) + claim.n * claim.new)
+        return (length, stored) if needed <= self.shape.cells - self.reserved else (0, None)
+
     def fits(self, claim: Claim) -> bool:
         """Whether `admit` would succeed now."""
-        needed = len(claim.prompt) + claim.n * claim.new - self.cached_prefix(claim).busy
+        needed = len(claim.prompt) + claim.n * claim.new - self._cached_prefix(claim).busy
         return needed <= self.shape.cells - self.reserved and claim.n <= self.shape.parallel - self._running
 
     def admit(self, claim: Claim) -> tuple[list[int], int]:
@@ -111,16 +148,41 @@ class KVCells:
         """
         if not self.fits(claim):
             raise ValueError(f"a prompt of {len(claim.prompt)} tokens does not fit")
-        match = self.cached_prefix(claim)
+        match, (length, stored) = self._cached_prefix(claim), self._stored_prefix(claim)
         self._running += claim.n
         sequences = [self._take_sequence(spare=match.sequence) for _ in range(claim.n)]
-        self._tree.open(sequences[0], claim.key, match.sequence, match.length)
+        worth_it = stored is not None and length >= match.length + self.shape.worth_restoring
+        if worth_it and stored and self._restore(sequences[0], stored, length):
+            cached = length
+        else:
+            cached = match.length
+            self._share(sequences[0], claim.key, match)
+        self.promised += len(claim.prompt) - cached + claim.n * claim.new
+        self._make_room(max(self._tree.cells + self.promised - self.shape.cells, self.cached - self.shape.idle))
+        self._bound()
+        return sequences, cached
+
+    def _share(self, sequence: int, key: Hashable, match: Match) -> None:
+        """Begin a sequence with a prefix of another."""
+        self._tree.open(sequence, key, match.sequence, match.length)
         if match.length:
-            self._memory.copy(match.sequence, sequences[0], match.length)
+            self._memory.copy(match.sequence, sequence, match.length)
             self._used(match.sequence)
-        self.promised += len(claim.prompt) - match.length + claim.n * claim.new
-        self._make_room(self._tree.cells + self.promised - self.shape.cells)
-        return sequences, match.length
+
+    def _restore(self, sequence: int, stored: Stored, length: int) -> bool:
+        """Begin a sequence with a prefix that is stored; false, and nothing done, where that fails."""
+        self._make_room(self._tree.cells + self.promised + len(stored.tokens) - self.shape.cells)
+        if not self._memory.restore(sequence, stored.cells):
+            return False
+        if not self._memory.intact(sequence, length):
+            self._memory.forget(sequence)
+            return False
+        if length < len(stored.tokens):
+            self._memory.trim(sequence, length)
+        self._tree.open(sequence, stored.key)
+        self._tree.extend(sequence, stored.tokens[:length])
+        self._store.use(stored)
+        return True
 
     def fork(self, key: Hashable, source: int, target: int) -> None:
         """Let `target`, taken by `admit`, see all that `source` holds."""
@@ -145,11 +207,13 @@ class KVCells:
             self._resting[sequence] = None
             if not self.shape.shares or self._tree.held_elsewhere(sequence):
                 self._drop(sequence)
-        self._make_room(self.cached - self.shape.keep)
+        if self._running:
+            self._make_room(self.cached - self.shape.idle)
+        self._bound()
 
     def _take_sequence(self, spare: int) -> int:
         if not self._free:
-            self._drop(next(sequence for sequence in self._resting if sequence != spare))
+            self._evict(next(sequence for sequence in self._resting if sequence != spare))
         return heapq.heappop(self._free)
 
     def _used(self, source: int) -> None:
@@ -162,16 +226,31 @@ class KVCells:
             self._drop(source)
 
     def _make_room(self, cells: int) -> None:
-        """Free at least so many cells, from the least recently used, which loses its end first."""
+        """Free at least so many cells, from the least recently used."""
         while cells > 0 and self._resting:
             oldest = next(iter(self._resting))
+            cells -= self._tree.private(oldest)
+            self._evict(oldest)
+
+    def _evict(self, sequence: int) -> None:
+        """Take a resting sequence out of the cells, into the store if that is worth it."""
+        if self.shape.worth_storing <= self._tree.private(sequence) and self._tree.length(sequence) <= self.shape.keep:
+            key, tokens = self._tree.key(sequence), self._tree.tokens(sequence)
+            if self._store.match(key, tokens)[0] < len(tokens):
+                self._store.add(Stored(key, tokens, self._memory.save(sequence)))
+        self._drop(sequence)
+
+    def _bound(self) -> None:
+        """Keep no more than was allowed: the store goes first, then ends of resting sequences, oldest first."""
+        self._store.shrink(self.shape.keep - self.cached)
+        while (excess := self.cached - self.shape.keep) > 0:
+            oldest = next(iter(self._resting))
             private, length = self._tree.private(oldest), self._tree.length(oldest)
-            if private > cells and length > cells:
-                self._tree.trim(oldest, length - cells)
-                self._memory.trim(oldest, length - cells)
-                return
-            cells -= private
-            self._drop(oldest)
+            if private > excess and length > excess:
+                self._tree.trim(oldest, length - excess)
+                self._memory.trim(oldest, length - excess)
+            else:
+                self._drop(oldest)
 
     def _drop(self, sequence: int) -> None:
         self._tree.drop(sequence)

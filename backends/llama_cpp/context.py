@@ -200,6 +200,17 @@ class Context:
         """Take all cells from a sequence; those that no other sequence sees become free."""
         llama_cpp.llama_memory_seq_rm(self._memory, sequence, -1, -1)
 
+    def save(self, sequence: int) -> NDArray[np.uint8]:
+        """A copy of what a sequence's cells hold, in llama.cpp's own form."""
+        size: int = llama_cpp.llama_state_seq_get_size(self.handle, sequence)
+        saved = np.empty(size, np.uint8)
+        llama_cpp.llama_state_seq_get_data(self.handle, _bytes_of(saved), size, sequence)
+        return saved
+
+    def restore(self, sequence: int, saved: NDArray[np.uint8]) -> bool:
+        """Fill cells of an empty sequence with what was saved; false, and no cell taken, if there is no room."""
+        return bool(llama_cpp.llama_state_seq_set_data(self.handle, _bytes_of(saved), saved.size, sequence))
+
     def forget_all(self) -> None:
         """Empty the cache, for instance after a failed decode."""
         llama_cpp.llama_memory_clear(self._memory, True)
@@ -209,3 +220,7 @@ class Context:
         if self.handle:
             llama_cpp.llama_free(self.handle)
             self.handle = None
+
+
+def _bytes_of(array: NDArray[np.uint8]) -> Any:
+    return array.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))

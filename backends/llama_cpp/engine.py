@@ -40,9 +40,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DEFAULT_PREFIX_TOKENS = 4096
-"""Tokens of past prompts and answers that stay in the KV cache when nothing is configured."""
-
 RESTING_SEQUENCES = 32
 """Prompts and answers of the past that the KV cache can tell apart, besides those that run."""
 
@@ -83,14 +80,14 @@ class LlamaCppEngine:
         self._prompts = Prompts(vocab, chat_format, self.info.context_window, self._tokenising)
         self._scheduler = Scheduler(
             self._context,
-            KVCells(self._cache_shape(), self._context),
+            KVCells(self._cache_shape, self._context),
             Drawing(self._context, vocab, drafts=self._speculates),
             cost=self._cost,
             deliver=deliver,
         )
         self.effective_settings = {
             **effective_settings(self._model, self._context, config.llama),
-            "prefix_cache_tokens": self._cache_shape().keep,
+            "prefix_cache_tokens": self._cache_shape.keep,
             "speculative": "ngram" if self._speculates else "off",
             "adapters": list(self._adapters.names),
             "quantization": config.llama.quantization if self._quantised else None,
@@ -154,11 +151,14 @@ class LlamaCppEngine:
             log.warning("%d KV cells are fewer than the context window; there will be %d", cells, window)
         return max(cells, window)
 
+    @cached_property
     def _cache_shape(self) -> CacheShape:
         llama, context = self._config.llama, self._context
-        keep = DEFAULT_PREFIX_TOKENS if llama.prefix_cache_tokens is None else llama.prefix_cache_tokens
+        keep = llama.prefix_cache_tokens
+        if keep is None:
+            keep = machine.prefix_tokens(self._cell.size_bytes(*llama.cache_types), machine.available_memory())
         sequences = context.sequences if keep else llama.n_parallel
-        return CacheShape(context.cells, sequences, llama.n_parallel, min(keep, context.cells))
+        return CacheShape(context.cells, sequences, llama.n_parallel, keep)
 
     @cached_property
     def _speculates(self) -> bool:

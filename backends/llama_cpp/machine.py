@@ -46,6 +46,12 @@ def tokens_that_fit(wanted: int, token_bytes: int, available: int | None) -> int
     return min(wanted, max(_FEWEST_TOKENS, available // 2 // token_bytes))
 
 
+def prefix_tokens(token_bytes: float, available: int | None) -> int:
+    """Tokens of past prompts to remember: what fits two gibibytes and an eighth of the free memory."""
+    most = 2**31 if available is None else min(2**31, available // 8)
+    return int(most // max(token_bytes, 1))
+
+
 def windows_that_fit(wanted: int, window_bytes: int, available: int | None) -> int:
     """Context windows of KV cache to reserve: at most `wanted` and half of the free memory, at least one."""
     if available is None or window_bytes <= 0:

@@ -67,6 +67,14 @@ class PrefixTree:
         """Tokens of a sequence."""
         return self._held[sequence].length
 
+    def key(self, sequence: int) -> Hashable:
+        """The key of a sequence."""
+        return self._held[sequence].key
+
+    def tokens(self, sequence: int) -> list[int]:
+        """The tokens of a sequence."""
+        return [token for run in reversed(list(self._held[sequence].tip.path())) for token in run.tokens]
+
     def match(self, key: Hashable, tokens: list[int]) -> Match:
         """The longest prefix of `tokens` that some sequence of `key` holds."""
         best = Match()
@@ -115,8 +123,7 @@ class PrefixTree:
 
     def held_elsewhere(self, sequence: int) -> bool:
         """Whether other sequences together hold all its tokens, in the same cells or in others."""
-        held = self._held[sequence]
-        tokens = [token for run in reversed(list(held.tip.path())) for token in run.tokens]
+        held, tokens = self._held[sequence], self.tokens(sequence)
         runs = self._roots[held.key].children.get(tokens[0], []) if tokens else []
         ends = [(run, 0) for run in runs]
         while ends:

@@ -29,6 +29,10 @@ log = logging.getLogger(__name__)
 Parcel = tuple[Job, Event | EngineError | None]
 """Something for a job's reader: an event, the error that ended it, or `None` after its last event."""
 
+SCORED_AT_ONCE = 32
+"""Tokens of a prompt whose log-probabilities are wanted, per step. Always as many, where nothing else runs: flash
+attention rounds differently for chunks of another size, and scores should not depend on the speed of the machine."""
+
 STEPS_PER_ADAPTER = 8
 """Steps before requests with another adapter have their turn: each change makes llama.cpp plan its computation anew."""
 
@@ -116,6 +120,7 @@ class Scheduler:
             "kv_cells": self._cells.shape.cells,
             "kv_cells_reserved": self._cells.reserved,
             "kv_cells_cached": self._cells.cached,
+            "prefix_tokens_stored": self._cells.stored,
             **{name: self._count[name] for name in (*counted, "drafts_accepted", "steps")},
             "busy_s": self._busy_s,
             "decode_s": self._decode_s,
@@ -243,7 +248,7 @@ class Scheduler:
             decodes, batch.capacity, prompts=prompts, speculative=unfilled[0].speculative
         )
         outputs = self._context.outputs - decodes
-        wanted = [min(job.unfilled, outputs) if job.every_output else job.unfilled for job in unfilled]
+        wanted = [min(job.unfilled, SCORED_AT_ONCE) if job.every_output else job.unfilled for job in unfilled]
         prefilling = []
         for job, share in zip(unfilled, share_out(wanted, allowance), strict=True):
             done = share == job.unfilled

@@ -21,10 +21,6 @@ from tests.app.test_settings import load, problems
             " set JARVIS_FLASH_ATTN=auto, or JARVIS_KV_CACHE_TYPE_V=f16",
         ),
         (
-            {"JARVIS_PREFIX_CACHE_TOKENS": "900", "JARVIS_KV_CELLS": "512"},
-            "JARVIS_PREFIX_CACHE_TOKENS='900' is above JARVIS_KV_CELLS='512'",
-        ),
-        (
             {"JARVIS_ROPE_FREQ_SCALE": "0.5"},
             "JARVIS_ROPE_FREQ_SCALE='0.5' needs JARVIS_ROPE_SCALING=linear or yarn",
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import settings, strategies
@@ -41,10 +42,21 @@ class SimulatedMemory:
     def forget(self, sequence: int) -> None:
         self.seen.pop(sequence, None)
 
+    def save(self, sequence: int) -> Any:
+        return self.text(sequence)
 
-def kv_cells(cells: int = 100, parallel: int = 4, keep: int = 100, extra: int = 4) -> tuple[KVCells, SimulatedMemory]:
+    def restore(self, sequence: int, saved: Any) -> bool:
+        assert not self.seen.get(sequence), "a sequence is restored over another text"
+        for key, token in saved:
+            self.write(sequence, key, [token])
+        return True
+
+
+def kv_cells(
+    cells: int = 100, parallel: int = 4, keep: int = 100, extra: int = 4, **changes: int
+) -> tuple[KVCells, SimulatedMemory]:
     memory = SimulatedMemory()
-    return KVCells(CacheShape(cells, parallel + extra, parallel, keep), memory), memory
+    return KVCells(CacheShape(cells, parallel + extra, parallel, keep, **changes), memory), memory
 
 
 def run(cells: KVCells, memory: SimulatedMemory, prompt: list[int], answer: list[int], key: str = "") -> int:
@@ -79,7 +91,7 @@ def test_another_key_never_sees_the_prefix() -> None:
 def test_where_every_logit_is_wanted_nothing_is_reused() -> None:
     cells, memory = kv_cells()
     run(cells, memory, [1, 2, 3], [4])
-    assert cells.cached_prefix(Claim("", [1, 2, 3, 4], reuse=False)).length == 0
+    assert cells.cached_length(Claim("", [1, 2, 3, 4], reuse=False)) == 0
 
 
 def test_repeating_a_request_keeps_one_copy() -> None:
@@ -94,8 +106,8 @@ def test_no_more_is_kept_than_was_allowed_and_the_oldest_text_loses_its_end_firs
     run(cells, memory, [1] * 6, [])
     run(cells, memory, [2] * 7, [])
     assert cells.cached == memory.used == 10
-    assert cells.cached_prefix(Claim("", [1] * 9)).length == 3
-    assert cells.cached_prefix(Claim("", [2] * 9)).length == 7
+    assert cells.cached_length(Claim("", [1] * 9)) == 3
+    assert cells.cached_length(Claim("", [2] * 9)) == 7
 
 
 def test_a_text_that_served_again_outlives_one_that_did_not() -> None:
@@ -103,8 +115,8 @@ def test_a_text_that_served_again_outlives_one_that_did_not() -> None:
     run(cells, memory, [1] * 6, [])
     run(cells, memory, [2] * 6, [])
     run(cells, memory, [1] * 6 + [3], [])
-    assert cells.cached_prefix(Claim("", [1] * 7)).length == 6
-    assert cells.cached_prefix(Claim("", [2] * 7)).length == 5
+    assert cells.cached_length(Claim("", [1] * 7)) == 6
+    assert cells.cached_length(Claim("", [2] * 7)) == 5
 
 
 def test_cached_cells_give_way_to_whoever_needs_them() -> None:
@@ -114,6 +126,49 @@ def test_cached_cells_give_way_to_whoever_needs_them() -> None:
     assert cells.fits(big)
     cells.admit(big)
     assert (cells.cached, cells.reserved) == (0, 20)
+
+
+STORING = {"idle": 6, "worth_storing": 3, "worth_restoring": 1}
+
+
+def test_what_leaves_the_cells_comes_back_from_the_store() -> None:
+    cells, memory = kv_cells(cells=20, **STORING)
+    run(cells, memory, [1] * 15, [])
+    run(cells, memory, [2] * 10, [])
+    assert (cells.cached, cells.stored) == (10, 15)
+    assert run(cells, memory, [1] * 12 + [3], []) == 12
+
+
+def test_what_is_stored_counts_as_kept() -> None:
+    cells, memory = kv_cells(cells=20, keep=24, **STORING)
+    for token in range(3):
+        run(cells, memory, [token] * 10, [])
+    assert cells.cached + cells.stored <= 24
+    assert cells.cached_length(Claim("", [0] * 9)) == 0
+
+
+def test_a_stored_text_that_goes_on_is_stored_once() -> None:
+    cells, memory = kv_cells(cells=20, **STORING)
+    for length in (10, 12, 14):
+        run(cells, memory, [1] * length, [])
+        run(cells, memory, [2] * 15, [])
+    assert cells.stored == 14 + 15
+
+
+def test_what_is_stored_under_another_key_stays_there() -> None:
+    cells, memory = kv_cells(cells=20, **STORING)
+    run(cells, memory, [1] * 15, [], key="ana")
+    run(cells, memory, [2] * 15, [], key="ana")
+    assert cells.stored == 15
+    assert run(cells, memory, [1] * 15, [], key="ben") == 0
+
+
+def test_few_cells_stay_unused_while_others_compute() -> None:
+    cells, memory = kv_cells(**STORING)
+    run(cells, memory, [1] * 15, [])
+    assert cells.cached == 15
+    cells.admit(Claim("", [2] * 4))
+    assert (cells.cached, cells.stored) == (0, 15)
 
 
 def test_a_prefix_in_use_counts_once() -> None:
@@ -136,7 +191,7 @@ def test_a_claim_that_does_not_fit_is_refused() -> None:
 def test_without_spare_sequences_nothing_is_shared_or_kept() -> None:
     cells, memory = kv_cells(extra=0)
     run(cells, memory, [1, 2, 3], [4])
-    assert (cells.cached, memory.used, cells.cached_prefix(Claim("", [1, 2, 3])).length) == (0, 0, 0)
+    assert (cells.cached, memory.used, cells.cached_length(Claim("", [1, 2, 3]))) == (0, 0, 0)
 
 
 @dataclass
@@ -154,7 +209,7 @@ class Traffic(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.cells, self.memory = kv_cells(cells=40, parallel=3, keep=15, extra=2)
+        self.cells, self.memory = kv_cells(cells=40, parallel=3, keep=40, extra=2, **STORING)
         self.requests: list[Request] = []
 
     @rule(
@@ -208,8 +263,9 @@ class Traffic(RuleBasedStateMachine):
         assert self.memory.used == self.cells.cached + self.cells.reserved - self.cells.promised <= shape.cells
         assert self.cells.promised == sum(request.promised for request in self.requests)
         assert self.memory.used + self.cells.promised <= shape.cells
+        assert self.cells.cached + self.cells.stored <= shape.keep
         if not self.requests:
-            assert self.cells.reserved == 0 and self.cells.cached <= shape.keep
+            assert self.cells.reserved == 0
 
     @invariant()
     def every_sequence_holds_its_own_text(self) -> None:

@@ -1,0 +1,63 @@
+"""Prefixes that have left the KV cache: copies of their cells in ordinary memory, from where they come back quickly.
+
+Cells that no request uses still cost every decode step a little, as attention has to pass over them. Out here they cost
+nothing but memory, and to copy them back is far cheaper than to evaluate them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backends.llama_cpp.prefix import shared_length
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Stored:
+    """The tokens of a sequence, and its cells as llama.cpp wrote them out."""
+
+    key: Hashable
+    tokens: list[int]
+    cells: NDArray[np.uint8]
+
+
+class PrefixStore:
+    """Stored sequences, the least recently used first to go. Counts tokens, since cells are all of one size."""
+
+    def __init__(self) -> None:
+        self.tokens = 0
+        """Tokens of all that is stored."""
+        self._stored: dict[Stored, None] = {}  # in the order of their last use
+
+    def match(self, key: Hashable, tokens: list[int]) -> tuple[int, Stored | None]:
+        """The stored sequence that shares the longest prefix with `tokens`, and how long that is."""
+        best, longest = None, 0
+        for stored in self._stored:
+            if stored.key == key and (length := shared_length(stored.tokens, tokens)) > longest:
+                best, longest = stored, length
+        return longest, best
+
+    def add(self, stored: Stored) -> None:
+        """Keep a sequence. Those that it continues are not needed any more."""
+        for other in [other for other in self._stored if other.key == stored.key]:
+            if shared_length(other.tokens, stored.tokens) == len(other.tokens):
+                self._remove(other)
+        self._stored[stored] = None
+        self.tokens += len(stored.tokens)
+
+    def use(self, stored: Stored) -> None:
+        """Let a sequence be the last to go."""
+        del self._stored[stored]
+        self._stored[stored] = None
+
+    def shrink(self, tokens: int) -> None:
+        """Drop what was not used for longest until at most so many tokens are left."""
+        while self.tokens > max(tokens, 0):
+            self._remove(next(iter(self._stored)))
+
+    def _remove(self, stored: Stored) -> None:
+        del self._stored[stored]
+        self.tokens -= len(stored.tokens)
