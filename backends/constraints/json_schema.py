@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from backends.constraints import keywords
-from backends.constraints.disjoint import exclude_each_other
+from backends.constraints.disjoint import Comparison
 from backends.constraints.endings import check_endings
 from backends.constraints.limits import LIMITS
 from backends.constraints.places import below, quoted, refusal
@@ -103,8 +103,9 @@ class _Rewriting:
             self._read(self._todo.pop())
             for name, target, place in self._references.take_new():
                 self._todo.append(_Task(target, definitions, name, place, 0))
+        comparison = Comparison(definitions)
         for schema, place in self._either_or:
-            if not exclude_each_other(schema["oneOf"], definitions):
+            if not comparison.exclude_each_other(schema["oneOf"]):
                 raise refusal(place, "has branches that may hold at once, which is not enforced; use 'anyOf'")
             _rename(schema, "oneOf", "anyOf")
         root: Schema = self._result["root"]

@@ -23,6 +23,7 @@ _PIECE = re.compile(
     |(?P<other_group>\()
     |(?P<close>\))
     |(?P<count>\{(?P<least>[0-9]+)(?:,(?P<most>[0-9]*))?\})
+    |(?P<brace>\{)
     |(?P<repeat>[*+?])
     |(?P<between>[|^$])
     |(?P<one>[^\\\[])""",
@@ -71,6 +72,7 @@ class _Check:
             "other_group": self._other_group,
             "close": self._close,
             "count": self._repeat,
+            "brace": self._brace,
             "repeat": self._repeat,
             "between": lambda _: self._meter.divide(),
             "one": lambda _: self._meter.add(),
@@ -120,6 +122,11 @@ class _Check:
         if not self._meter.depth:
             raise self._refusal("closes a group that was not opened")
         self._meter.close()
+
+    def _brace(self, piece: re.Match[str]) -> None:
+        # Native code reads '{ 9}' as a count, others as a text.
+        text = piece.string[piece.start() : piece.start() + 8]
+        raise self._refusal(f"has {quoted(text)}, which is no count such as '{{2,3}}'; write '\\{{' for a brace")
 
     def _repeat(self, piece: re.Match[str]) -> None:
         if piece[0] == "?" and self._meter.repeated:

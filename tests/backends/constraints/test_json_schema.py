@@ -230,6 +230,10 @@ class TestOneOf:
         error = refused("json_schema", {"items": {"oneOf": branches}})
         assert error.param == f"{PLACE}.items.oneOf"
 
+    def test_comparing_has_an_end(self) -> None:
+        branches = [{"const": i} for i in range(3_000)]
+        assert "at once" in refused("json_schema", {"oneOf": branches}).message
+
 
 class TestNumbersOfProperties:
     @pytest.mark.parametrize(

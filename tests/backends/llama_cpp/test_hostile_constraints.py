@@ -6,6 +6,7 @@ import json
 import threading
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -113,3 +114,67 @@ def test_any_pattern_is_refused_or_enforced_in_a_schema(pattern: str, name: str)
         return
     if answer.ended:
         assert json.loads(answer.raw.decode())[name] is not None
+
+
+NAMES = st.sampled_from(["a", "b", "c d", "é", "x1", "x2"])
+SCALARS = st.one_of(
+    st.sampled_from(
+        [{"type": "null"}, {"type": "boolean"}, {}, {"enum": ["a", 1, None, [2.5]]}, {"const": {"k": "é\n"}}]
+    ),
+    st.builds(
+        lambda low, size: {"type": "integer", "minimum": low, "maximum": low + size},
+        st.integers(-50, 50),
+        st.integers(0, 900),
+    ),
+    st.builds(
+        lambda low, size: {"type": "number", "minimum": low, "maximum": low + size},
+        st.integers(-5, 5),
+        st.integers(0, 3),
+    ),
+    st.builds(
+        lambda least, more: {"type": "string", "minLength": least, "maxLength": least + more},
+        st.integers(0, 3),
+        st.integers(0, 4),
+    ),
+    st.builds(
+        lambda pattern: {"type": "string", "pattern": pattern}, st.sampled_from(["^[a-z]{1,4}$", "\\d", "^a|b$", "^.$"])
+    ),
+)
+
+
+def with_members(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Schemas made of other schemas."""
+    objects = st.fixed_dictionaries(
+        {"type": st.just("object"), "properties": st.dictionaries(NAMES, inner, max_size=3)},
+        optional={
+            "required": st.lists(NAMES, max_size=2, unique=True),
+            "additionalProperties": st.just(False) | inner,
+            "patternProperties": st.fixed_dictionaries({"^x": inner}),
+            "minProperties": st.integers(0, 2),
+            "maxProperties": st.integers(0, 4),
+        },
+    )
+    arrays = st.fixed_dictionaries(
+        {"type": st.just("array"), "maxItems": st.integers(0, 3)},
+        optional={
+            "items": inner,
+            "prefixItems": st.lists(inner, min_size=1, max_size=2),
+            "minItems": st.integers(0, 2),
+        },
+    )
+    members = st.lists(inner, min_size=1, max_size=3)
+    return st.one_of(
+        objects, arrays, *(st.builds(lambda found, k=k: {k: found}, members) for k in ("anyOf", "oneOf", "allOf"))
+    )
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.recursive(SCALARS, with_members, max_leaves=8), st.integers(0, 3))
+def test_any_schema_is_refused_or_obeyed(schema: dict[str, Any], seed: int) -> None:
+    try:
+        start = matcher("json_schema", schema)
+    except InvalidRequestError:
+        return
+    answer = draw(start, seed, limit=150, hurry=5)
+    if answer.ended:
+        jsonschema.Draft202012Validator(schema).validate(json.loads(answer.raw.decode()))
