@@ -66,8 +66,8 @@ class LlamaCppEmbedder:
         # Its end waits for its threads, so nothing reads a vocabulary that is freed.
         self._tokenising = self._owned.enter_context(ThreadPoolExecutor(2, "tokenise"))
         self._queue = EmbeddingQueue(self._context, most_inputs=SEQUENCES, deliver=deliver)
-        self._queue.start()
         self._owned.push_async_callback(asyncio.to_thread, self._queue.close)
+        await asyncio.to_thread(self._queue.start, self._warm_up)
 
     def _load(self, report: Callable[[float], None]) -> None:
         config = self._config
@@ -87,7 +87,6 @@ class LlamaCppEmbedder:
         self._owned.callback(self._context.close)
         self._settings = self._context.settings()
         self.info = self._describe(options.window)
-        self._warm_up()
 
     def _window(self, header: GGUFHeader) -> int:
         """Tokens that one input may have: no more than the model was trained on, nor than the memory holds."""

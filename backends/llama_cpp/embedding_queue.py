@@ -11,6 +11,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -81,11 +82,19 @@ class EmbeddingQueue:
         self._wake = threading.Condition()
         self._closed = False
         self._batches = self._inputs = self._tokens = 0
-        self._thread = threading.Thread(target=self._main, name="llama.cpp-embedding", daemon=True)
+        self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
-        """Start the thread."""
+    def start(self, prepare: Callable[[], None] = lambda: None) -> None:
+        """Start the thread, and wait until it has prepared; raises what `prepare` raises.
+
+        All computing belongs on one thread: see `backends.llama_cpp.scheduler`.
+        """
+        prepared: Future[None] = Future()
+        self._thread = threading.Thread(
+            target=self._main, args=(prepare, prepared), name="llama.cpp-embedding", daemon=True
+        )
         self._thread.start()
+        prepared.result()
 
     def submit(self, call: Call) -> None:
         """Queue a call with at least one input, none of them empty.
@@ -110,7 +119,8 @@ class EmbeddingQueue:
         with self._wake:
             self._closed = True
             self._wake.notify()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
     def stats(self) -> dict[str, Any]:
         """Gauges and counters of this moment; calls count as requests."""
@@ -125,7 +135,14 @@ class EmbeddingQueue:
                 "batches": self._batches,
             }
 
-    def _main(self) -> None:
+    def _main(self, prepare: Callable[[], None], prepared: Future[None]) -> None:
+        try:
+            prepare()
+        except EngineError as error:
+            self._closed = True
+            prepared.set_exception(error)
+            return
+        prepared.set_result(None)
         try:
             while batch := self._next_batch():
                 self._deliver(self._compute(batch))

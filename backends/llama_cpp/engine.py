@@ -82,7 +82,7 @@ class LlamaCppEngine:
             self._context,
             KVCells(self._cache_shape, self._context),
             Drawing(self._context, vocab, drafts=self._speculates),
-            cost=self._cost,
+            prepare=warm_up,
             deliver=deliver,
         )
         self.effective_settings = {
@@ -92,8 +92,8 @@ class LlamaCppEngine:
             "adapters": list(self._adapters.names),
             "quantization": config.llama.quantization if self._quantised else None,
         }
-        self._scheduler.start()
         self._owned.push_async_callback(asyncio.to_thread, self._scheduler.close)
+        await asyncio.to_thread(self._scheduler.start)
 
     def _load(self, report: Callable[[float], None]) -> None:
         config = self._config
@@ -111,7 +111,6 @@ class LlamaCppEngine:
         self._defaults = sampling_defaults(self._model.metadata)
         self._context = Context(self._model, self._context_options(), self._adapters)
         self._owned.callback(self._context.close)
-        self._cost = warm_up(self._context)
 
     def _context_options(self) -> ContextOptions:
         llama = self._config.llama

@@ -15,7 +15,7 @@ STEP_STRETCH = 2.5
 At 2 a long prompt beside streams takes twice the time that it takes alone, at 3 the streams are three times as slow.
 """
 
-LONGEST_PREFILL_S = 0.6
+LONGEST_PREFILL_S = 1.0
 """Aim for a step that only evaluates prompts, in seconds: an abort or a new request waits at most about this long."""
 
 LONGEST_SPECULATIVE_S = 0.06
@@ -85,13 +85,16 @@ class StepCost:
         return max(min(room, SMALLEST_CHUNK), min(room, int(min(budget_s, LONGEST_PREFILL_S) / token_s)))
 
 
-def share_out(remaining: Sequence[int], allowance: int) -> list[int]:
-    """Split an allowance of prompt tokens over prompts in order of arrival: the first takes all it can use."""
-    shares = []
+def share_out(remaining: Sequence[int], allowance: int, *, rest: int = 0) -> list[int]:
+    """Split an allowance of prompt tokens over prompts in order of arrival: the first takes all it can use.
+
+    It takes up to `rest` tokens more if nothing is left of it then: a chunk of few tokens costs far more per token.
+    """
+    shares: list[int] = []
     for tokens in remaining:
-        share = min(tokens, allowance)
+        share = tokens if 0 < tokens <= allowance + rest and not shares else min(tokens, allowance)
         shares.append(share)
-        allowance -= share
+        allowance = max(allowance - share, 0)
     return shares
 
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 from backends.base import CapacityError, EngineClosedError, EngineError
@@ -21,7 +22,7 @@ from backends.llama_cpp.cells import KVCells
 from backends.llama_cpp.context import Context
 from backends.llama_cpp.drawing import Drawing
 from backends.llama_cpp.job import Choice, Job
-from backends.llama_cpp.plan import StepCost, share_out
+from backends.llama_cpp.plan import SMALLEST_PURE_CHUNK, StepCost, share_out
 from backends.types import Accepted, Event, FinishReason
 
 log = logging.getLogger(__name__)
@@ -65,14 +66,20 @@ class Scheduler:
         cells: KVCells,
         drawing: Drawing,
         *,
-        cost: StepCost,
+        prepare: Callable[[Context], StepCost],
         deliver: Callable[[list[Parcel]], None],
     ) -> None:
-        """`deliver` gets each step's events at once, on the scheduler's thread."""
+        """`prepare` is the first that the scheduler's thread does; `deliver` gets each step's events at once, there.
+
+        All computing belongs on one thread: OpenMP keeps a team of threads for every thread that has ever computed, and
+        two teams on as many cores as one needs slow each other down, even if one of them has nothing to do.
+        """
         self._context = context
         self._cells = cells
         self._drawing = drawing
-        self._cost = cost
+        self._prepare = prepare
+        self._prepared: Future[None] = Future()
+        self._cost = StepCost()
         self._deliver = deliver
         self._admission = Admission(cells)
         self._running: list[Job] = []
@@ -88,8 +95,13 @@ class Scheduler:
         self._thread = threading.Thread(target=self._main, name="llama.cpp-scheduler", daemon=True)
 
     def start(self) -> None:
-        """Start the thread."""
+        """Start the thread and wait until it is prepared.
+
+        Raises:
+            EngineError: it could not be.
+        """
         self._thread.start()
+        self._prepared.result()
 
     def submit(self, job: Job) -> None:
         """Queue a job; its first event comes when its KV cells are reserved.
@@ -135,6 +147,13 @@ class Scheduler:
             return not self._closed
 
     def _main(self) -> None:
+        try:
+            self._cost = self._prepare(self._context)
+        except EngineError as error:
+            self._closed = True
+            self._prepared.set_exception(error)
+            return
+        self._prepared.set_result(None)
         try:
             self._run()
         finally:
@@ -250,7 +269,8 @@ class Scheduler:
         outputs = self._context.outputs - decodes
         wanted = [min(job.unfilled, SCORED_AT_ONCE) if job.every_output else job.unfilled for job in unfilled]
         prefilling = []
-        for job, share in zip(unfilled, share_out(wanted, allowance), strict=True):
+        rest = 0 if decodes or allowance + SMALLEST_PURE_CHUNK > batch.capacity else SMALLEST_PURE_CHUNK - 1
+        for job, share in zip(unfilled, share_out(wanted, allowance, rest=rest), strict=True):
             done = share == job.unfilled
             rows = share if job.every_output else int(done)
             if not share or rows > outputs:

@@ -40,7 +40,7 @@ def test_what_nobody_waits_for_is_evaluated_in_short_steps() -> None:
 
 
 def test_alone_chunks_come_from_a_coarse_scale() -> None:
-    assert {measured((0, 100, 0.2 * noise)).prefill_allowance(0, 512) for noise in (0.6, 0.8, 0.9)} == {256}
+    assert {measured((0, 100, 0.2 * noise)).prefill_allowance(0, 512) for noise in (0.6, 0.8, 0.9)} == {512}
 
 
 def test_alone_a_very_slow_model_still_takes_the_smallest_pure_chunk() -> None:
@@ -54,7 +54,7 @@ def test_beside_streams_a_step_is_stretched_by_prompts() -> None:
 
 def test_where_more_wait_than_run_those_who_wait_get_more() -> None:
     cost = measured((2, 0, 0.040), (0, 64, 0.64))
-    assert [cost.prefill_allowance(2, 512, prompts=prompts) for prompts in (1, 2, 6, 100)] == [6, 6, 18, 60]
+    assert [cost.prefill_allowance(2, 512, prompts=prompts) for prompts in (1, 2, 6, 100)] == [6, 6, 18, 100]
 
 
 def test_a_first_step_that_waited_for_the_disk_is_forgotten() -> None:
@@ -108,6 +108,12 @@ def test_estimates_follow_a_machine_that_slows_down() -> None:
 
 def test_the_oldest_prompt_takes_all_it_can_use() -> None:
     assert share_out([100, 50, 10], 120) == [100, 20, 0]
+
+
+def test_the_last_few_tokens_of_the_oldest_prompt_come_along() -> None:
+    assert share_out([122, 50], 64, rest=63) == [122, 0]
+    assert share_out([128, 50], 64, rest=63) == [64, 0]
+    assert share_out([10, 90], 64, rest=63) == [10, 54]
 
 
 @given(st.lists(st.integers(0, 100), max_size=6), st.integers(0, 300))

@@ -63,7 +63,7 @@ async def scheduling(
     context.failures = failures
     cells = KVCells(CacheShape(context.cells, context.sequences, PARALLEL, keep=256), context)
     drawing = Drawing(context, model.vocab)
-    scheduler = Scheduler(context, cells, drawing, cost=StepCost(), deliver=deliver)
+    scheduler = Scheduler(context, cells, drawing, prepare=lambda _: StepCost(), deliver=deliver)
     for job in jobs:
         scheduler.submit(job)
     scheduler.start()
