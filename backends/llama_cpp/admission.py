@@ -61,7 +61,7 @@ class Admission:
             if self._follows(job, running):
                 continue
             if not self._cells.fits(job.claim):
-                self.short_of_room = True
+                self.short_of_room = not job.speculative
                 return None
             self.remove(job)
             return job
@@ -69,22 +69,24 @@ class Admission:
 
     def _follows(self, job: Job, running: Sequence[Job]) -> bool:
         """Whether the job gains by waiting for one that evaluates the beginning of its prompt at the moment."""
-        leader, until = self._leaders.get(job) or self._leader(job, running) or (job, 0)
-        if leader.sequences and leader.filled < until:
-            self._leaders[job] = leader, until
-            return True
-        self._leaders.pop(job, None)
-        return False
+        leader, until = self._leaders.pop(job, (job, 0))
+        if not (leader.sequences and leader.filled < until):
+            leader, until = self._leader(job, running) or (job, 0)
+        if leader is job:
+            return False
+        self._leaders[job] = leader, until
+        return True
 
     def _leader(self, job: Job, running: Sequence[Job]) -> tuple[Job, int] | None:
         """The running job that will share most of the prompt, and how much."""
         claim = job.claim
         if not (claim.reuse and self._cells.shape.shares):
             return None
-        best, most = None, self._cells.cached_length(claim) + WORTH_WAITING - 1
+        found = []
         for other in running:
-            if other.unfilled and other.claim.key == claim.key and other.speculative <= job.speculative:
-                shared = shared_length(other.prompt, claim.prompt[:-1])
-                if shared > most and shared >= other.filled + WORTH_WAITING:
-                    best, most = other, shared
-        return (best, most) if best else None
+            if other.unfilled and not other.every_output and other.speculative <= job.speculative:
+                shared = shared_length(other.prompt, claim.prompt[:-1]) if other.claim.key == claim.key else 0
+                if shared >= other.filled + WORTH_WAITING:
+                    found.append((other, shared))
+        best, most = max(found, key=lambda pair: pair[1], default=(job, 0))
+        return (best, most) if found and most >= self._cells.cached_length(claim) + WORTH_WAITING else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -61,8 +61,8 @@ class CacheShape:
     keep: int
     idle: int = 1024
     """Cells that may stay unused while others compute, for which each is a little work in every step."""
-    worth_storing: int = 256
-    """Cells of its own that a resting sequence must have to be stored: fewer are evaluated again before long."""
+    worth_storing: int = 64
+    """Cells of its own that a resting sequence must have to be stored: fewer are soon evaluated again."""
     worth_restoring: int = 64
     """Tokens that a stored prefix must save, compared with what is still in the cache."""
 
@@ -77,7 +77,7 @@ class Claim:
     """What a request needs of the cache: its prompt, under its key, and `new` tokens for each of `n` choices."""
 
     key: Hashable
-    prompt: list[int]
+    prompt: list[int] = field(repr=False)
     new: int = 0
     n: int = 1
     reuse: bool = True
@@ -138,8 +138,10 @@ class KVCells:
 
     def fits(self, claim: Claim) -> bool:
         """Whether `admit` would succeed now."""
+        if claim.n > self.shape.parallel - self._running:
+            return False
         needed = len(claim.prompt) + claim.n * claim.new - self._cached_prefix(claim).busy
-        return needed <= self.shape.cells - self.reserved and claim.n <= self.shape.parallel - self._running
+        return needed <= self.shape.cells - self.reserved
 
     def admit(self, claim: Claim) -> tuple[list[int], int]:
         """Take `n` sequences; the first holds as much of the prompt as is cached: returns them and that length.
@@ -155,6 +157,7 @@ class KVCells:
         if worth_it and stored and self._restore(sequences[0], stored, length):
             cached = length
         else:
+            match = self._cached_prefix(claim)  # anew: the attempt may have made room at its cost
             cached = match.length
             self._share(sequences[0], claim.key, match)
         self.promised += len(claim.prompt) - cached + claim.n * claim.new
@@ -172,10 +175,9 @@ class KVCells:
     def _restore(self, sequence: int, stored: Stored, length: int) -> bool:
         """Begin a sequence with a prefix that is stored; false, and nothing done, where that fails."""
         self._make_room(self._tree.cells + self.promised + len(stored.tokens) - self.shape.cells)
-        if not self._memory.restore(sequence, stored.cells):
-            return False
-        if not self._memory.intact(sequence, length):
+        if not (self._memory.restore(sequence, stored.cells) and self._memory.intact(sequence, length)):
             self._memory.forget(sequence)
+            self._store.discard(stored)
             return False
         if length < len(stored.tokens):
             self._memory.trim(sequence, length)

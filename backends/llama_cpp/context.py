@@ -204,8 +204,8 @@ class Context:
         """A copy of what a sequence's cells hold, in llama.cpp's own form."""
         size: int = llama_cpp.llama_state_seq_get_size(self.handle, sequence)
         saved = np.empty(size, np.uint8)
-        llama_cpp.llama_state_seq_get_data(self.handle, _bytes_of(saved), size, sequence)
-        return saved
+        written = llama_cpp.llama_state_seq_get_data(self.handle, _bytes_of(saved), size, sequence)
+        return saved[:written]
 
     def restore(self, sequence: int, saved: NDArray[np.uint8]) -> bool:
         """Fill cells of an empty sequence with what was saved; false, and no cell taken, if there is no room."""

@@ -19,11 +19,9 @@ from backends.types import Delta, FinishReason
 class Drawing:
     """Draws tokens for choices from the context's logits. Belongs to the scheduler's thread."""
 
-    def __init__(self, context: Context, vocab: Vocabulary, *, drafts: bool = False) -> None:
-        """With `drafts` on, choices guess their next tokens from the text so far."""
+    def __init__(self, context: Context, vocab: Vocabulary) -> None:
         self._context = context
         self._vocab = vocab
-        self._drafts = drafts
         self._scratch = Scratch(context.vocab_size)
 
     def choice(self, job: Job, index: int) -> Choice:
@@ -38,8 +36,12 @@ class Drawing:
             sampler,
             TextStream(job.stops, include_stop=stopping.include_stop),
             matcher=job.matcher.fork() if job.matcher else None,
-            drafter=NgramDrafter(job.prompt) if self._drafts else None,
+            drafter=self._drafter(job, index),
         )
+
+    def _drafter(self, job: Job, index: int) -> NgramDrafter | None:
+        """One of its own for every choice; the first takes the job's, which was made before this thread saw it."""
+        return NgramDrafter(job.prompt) if job.drafter and index else job.drafter
 
     def draw(self, job: Job, choice: Choice, row: int) -> FinishReason | None:
         """Draw the choice's next token from a row, into `last` and what is unsent. Returns why it is the final one.

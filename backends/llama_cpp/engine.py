@@ -27,6 +27,7 @@ from backends.llama_cpp.job import Job
 from backends.llama_cpp.kv_size import cell_shape
 from backends.llama_cpp.model import Model
 from backends.llama_cpp.model_file import LONGEST_DEFAULT_WINDOW
+from backends.llama_cpp.ngram import NgramDrafter
 from backends.llama_cpp.plan import new_tokens_allowed
 from backends.llama_cpp.prompts import Prompt, Prompts
 from backends.llama_cpp.quantised_copies import quantised_model
@@ -77,11 +78,12 @@ class LlamaCppEngine:
         self.info = self._describe(chat_format.name)
         # Its end waits for its threads, so nothing reads a vocabulary that is freed.
         self._tokenising = self._owned.enter_context(ThreadPoolExecutor(2, "tokenise"))
+        self._compiling = self._owned.enter_context(ThreadPoolExecutor(1, "compile"))
         self._prompts = Prompts(vocab, chat_format, self.info.context_window, self._tokenising)
         self._scheduler = Scheduler(
             self._context,
             KVCells(self._cache_shape, self._context),
-            Drawing(self._context, vocab, drafts=self._speculates),
+            Drawing(self._context, vocab),
             prepare=warm_up,
             deliver=deliver,
         )
@@ -188,6 +190,9 @@ class LlamaCppEngine:
         """Generate; see `backends.base.Engine.stream`."""
         self._check(request)
         job = self._job(request, await self._prompts.encode(request), await self._matcher(request))
+        if self._speculates and job.max_new:
+            index = partial(NgramDrafter, job.prompt)
+            job.drafter = await asyncio.get_running_loop().run_in_executor(self._tokenising, index)
         self._scheduler.submit(job)
         try:
             while (event := await _next_event(job)) is not None:
@@ -220,7 +225,7 @@ class LlamaCppEngine:
         if request.constraint is None:
             return None
         compile = partial(self._constrainer.compile, request.constraint)
-        return await asyncio.get_running_loop().run_in_executor(self._tokenising, compile)
+        return await asyncio.get_running_loop().run_in_executor(self._compiling, compile)
 
     @cached_property
     def _constrainer(self) -> Constrainer:

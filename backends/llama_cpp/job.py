@@ -56,6 +56,7 @@ class Job:
     max_new: int
     echo: str | None = None
     matcher: TokenMatcher | None = None
+    drafter: NgramDrafter | None = None
     number: int = 0
     cached: int = 0
     filled: int = 0

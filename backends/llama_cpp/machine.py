@@ -49,7 +49,7 @@ def tokens_that_fit(wanted: int, token_bytes: int, available: int | None) -> int
 def prefix_tokens(token_bytes: float, available: int | None) -> int:
     """Tokens of past prompts to remember: what fits two gibibytes and an eighth of the free memory."""
     most = 2**31 if available is None else min(2**31, available // 8)
-    return int(most // max(token_bytes, 1))
+    return int(most // token_bytes) if token_bytes > 0 else 0
 
 
 def windows_that_fit(wanted: int, window_bytes: int, available: int | None) -> int:

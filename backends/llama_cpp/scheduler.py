@@ -121,7 +121,8 @@ class Scheduler:
         with self._wake:
             self._closed = True
             self._wake.notify()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def stats(self) -> dict[str, Any]:
         """Gauges and counters of this moment; `busy_s` are the seconds of all steps, `decode_s` those in llama.cpp."""
@@ -149,7 +150,7 @@ class Scheduler:
     def _main(self) -> None:
         try:
             self._cost = self._prepare(self._context)
-        except EngineError as error:
+        except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits in `start`
             self._closed = True
             self._prepared.set_exception(error)
             return
@@ -243,7 +244,8 @@ class Scheduler:
         """One token of every running choice, and then the drafts, as far as outputs reach."""
         # Recurrent memories take rows together only in the order of their sequences.
         running = sorted(((job, choice) for job in jobs for choice in job.running), key=lambda pair: pair[1].sequence)
-        spare = self._context.outputs - len(running)
+        prompts = sum(SCORED_AT_ONCE if job.every_output else 1 for job in jobs if job.unfilled)
+        spare = min(self._context.outputs, self._context.batch.capacity) - len(running) - prompts
         decoding = []
         for job, choice in running:
             choice.draft = []
@@ -262,17 +264,16 @@ class Scheduler:
         if not unfilled:
             return []
         batch = self._context.batch
-        prompts = len(unfilled) + len(self._admission)
         allowance = self._cost.prefill_allowance(
-            decodes, batch.capacity, prompts=prompts, speculative=unfilled[0].speculative
+            decodes, batch.capacity, prompts=len(unfilled), speculative=unfilled[0].speculative
         )
         outputs = self._context.outputs - decodes
         wanted = [min(job.unfilled, SCORED_AT_ONCE) if job.every_output else job.unfilled for job in unfilled]
         prefilling = []
         rest = 0 if decodes or allowance + SMALLEST_PURE_CHUNK > batch.capacity else SMALLEST_PURE_CHUNK - 1
         for job, share in zip(unfilled, share_out(wanted, allowance, rest=rest), strict=True):
-            done = share == job.unfilled
-            rows = share if job.every_output else int(done)
+            share = min(share, outputs) if job.every_output else share
+            rows = share if job.every_output else int(share == job.unfilled)
             if not share or rows > outputs:
                 continue
             outputs -= rows
@@ -309,7 +310,7 @@ class Scheduler:
         finish: FinishReason | None = None
         for at, guess in enumerate((*choice.draft, None)):
             finish = self._draw(job, choice, row + at)
-            if finish or choice.last != guess:
+            if finish or job in self._failed or choice.last != guess:
                 break
             evaluated.append(choice.last)
         self._take(job, choice, evaluated, finish)
@@ -378,10 +379,10 @@ class Scheduler:
 
     def _fail_all(self, error: EngineError) -> None:
         """End every job and start with an empty cache, since a failed decode leaves it in doubt."""
-        for job in list(self._running):
-            self._release(job)
-            self._outbox.append((job, error))
-        self._outbox.extend((job, error) for job in self._admission.clear())
+        self._outbox.extend((job, error) for job in (*self._running, *self._admission.clear()))
+        for job in self._running:
+            job.sequences = []  # nobody follows it any more
+        self._running.clear()
         self._cells.clear()
         self._context.forget_all()
 

@@ -7,7 +7,7 @@ nothing but memory, and to copy them back is far cheaper than to evaluate them a
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,8 @@ class Stored:
     """The tokens of a sequence, and its cells as llama.cpp wrote them out."""
 
     key: Hashable
-    tokens: list[int]
-    cells: NDArray[np.uint8]
+    tokens: list[int] = field(repr=False)
+    cells: NDArray[np.uint8] = field(repr=False)
 
 
 class PrefixStore:
@@ -49,9 +49,15 @@ class PrefixStore:
         self.tokens += len(stored.tokens)
 
     def use(self, stored: Stored) -> None:
-        """Let a sequence be the last to go."""
-        del self._stored[stored]
-        self._stored[stored] = None
+        """Let a sequence be the last to go; harmless if it has gone already."""
+        if stored in self._stored:
+            del self._stored[stored]
+            self._stored[stored] = None
+
+    def discard(self, stored: Stored) -> None:
+        """Drop a sequence that is of no use; harmless if it has gone already."""
+        if stored in self._stored:
+            self._remove(stored)
 
     def shrink(self, tokens: int) -> None:
         """Drop what was not used for longest until at most so many tokens are left."""

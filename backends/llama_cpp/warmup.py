@@ -26,7 +26,7 @@ def _timed_step(context: Context, tokens: int) -> float:
     batch = context.batch
     tokens = min(tokens, batch.capacity)
     batch.clear()
-    batch.add(0, 0, [0] * tokens, output=True)
+    batch.add(0, 0, [0] * tokens, output=1)
     started = time.monotonic()
     context.decode()
     elapsed = time.monotonic() - started

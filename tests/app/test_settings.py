@@ -318,7 +318,7 @@ def test_workers_see_neither_our_variables_nor_secrets(env_file: Path) -> None:
         "TOKENIZERS_PARALLELISM": "0",
     }
     settings = Settings.load({}, str(env_file))
-    assert settings.worker_environment(given | kept) == kept | {"OMP_NUM_THREADS": "2"}
+    assert settings.worker_environment(given | kept) == kept | {"OMP_NUM_THREADS": "2", "GOMP_SPINCOUNT": "2000"}
 
 
 def test_env_example_is_written_from_the_settings() -> None:
@@ -330,3 +330,8 @@ def test_env_example_uncommented_is_the_default_configuration(env_file: Path) ->
     env_file.write_text("\n".join(line.removeprefix("# ") for line in lines if "=" in line and " " not in line[2:]))
     assert Settings.load({}, str(env_file)).model_dump() == Settings().model_dump()
     assert len(Variables.read({}, str(env_file)).values) > 10
+
+
+@pytest.mark.parametrize("own", [{"GOMP_SPINCOUNT": "7"}, {"OMP_WAIT_POLICY": "passive"}])
+def test_how_long_threads_spin_is_the_users_to_say(own: dict[str, str]) -> None:
+    assert Settings.load({}, None).worker_environment(own) == own

@@ -52,6 +52,16 @@ class SimulatedMemory:
         return True
 
 
+class ForgetfulMemory(SimulatedMemory):
+    """One whose cells are not always all there (a sliding window), and which cannot always be filled again."""
+
+    def intact(self, sequence: int, length: int) -> bool:
+        return super().intact(sequence, length) and length % 3 != 1
+
+    def restore(self, sequence: int, saved: Any) -> bool:
+        return len(saved) % 5 != 0 and super().restore(sequence, saved)
+
+
 def kv_cells(
     cells: int = 100, parallel: int = 4, keep: int = 100, extra: int = 4, **changes: int
 ) -> tuple[KVCells, SimulatedMemory]:
@@ -207,9 +217,12 @@ class Request:
 class Traffic(RuleBasedStateMachine):
     """Random requests on a small cache, next to a memory that knows which text each cell is of."""
 
+    kind = SimulatedMemory
+
     def __init__(self) -> None:
         super().__init__()
-        self.cells, self.memory = kv_cells(cells=40, parallel=3, keep=40, extra=2, **STORING)
+        self.memory = self.kind()
+        self.cells = KVCells(CacheShape(40, sequences=5, parallel=3, keep=40, **STORING), self.memory)
         self.requests: list[Request] = []
 
     @rule(
@@ -277,3 +290,13 @@ class Traffic(RuleBasedStateMachine):
 
 Traffic.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
 TestTraffic = Traffic.TestCase
+
+
+class ForgetfulTraffic(Traffic):
+    """The same where what is cached or stored may turn out to be of no use."""
+
+    kind = ForgetfulMemory
+
+
+ForgetfulTraffic.TestCase.settings = Traffic.TestCase.settings
+TestForgetfulTraffic = ForgetfulTraffic.TestCase

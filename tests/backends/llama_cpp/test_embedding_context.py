@@ -68,9 +68,7 @@ def plain(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("pooling", [MEAN, CLS, LAST])
-def test_pieces_of_an_input_and_other_inputs_beside_it_change_nothing(
-    tmp_path: Path, kind: Kind, pooling: int
-) -> None:
+def test_pieces_of_an_input_and_other_inputs_beside_it_change_nothing(tmp_path: Path, kind: Kind, pooling: int) -> None:
     write_random_model(tmp_path / "bare.gguf", kind)
     path = with_metadata(tmp_path / "bare.gguf", tmp_path / "model.gguf", pooling_type=pooling)
     alone = np.concatenate([vectors(path, [ids], n_batch=1024) for ids in INPUTS])

@@ -164,3 +164,13 @@ async def test_drafts_change_no_greedy_answer(repetitive: bool) -> None:
     assert [answer.text for answer in together] == expected[2:]
     assert (await engine.stats())["drafts_accepted"] > 0 or not repetitive
     await engine.close()
+
+
+async def test_drafts_fit_the_smallest_batch_and_let_prompts_through() -> None:
+    engine = LlamaCppEngine(config(speculative="ngram", n_batch=16, n_parallel=4))
+    await engine.start(lambda _: None)
+    loops = [greedy("one two three four five " * 8, max_tokens=200, ignore_eos=True) for _ in range(3)]
+    streams = [asyncio.ensure_future(complete(engine, request)) for request in loops]
+    assert (await complete(engine, asked("Hello!"))).finish_reason
+    await asyncio.gather(*streams)
+    await engine.close()

@@ -231,3 +231,19 @@ async def test_a_choice_that_fails_half_way_ends_its_job_and_leaves_a_sound_cach
         assert scheduler.stats()["kv_cells_cached"] > len(prompt)
         scheduler.submit(later)
         assert (await outcome(later), later.cached) == (expected, len(prompt) - 1)
+
+
+async def test_a_follower_looks_for_another_leader_when_its_own_leaves(model: Model) -> None:
+    leader, *followers = (job(prompt=COMMON * 3) for _ in range(3))
+    async with scheduling(model, leader, *followers) as scheduler:
+        assert isinstance(await leader.events.get(), Accepted)
+        scheduler.abort(leader)
+        for each in followers:
+            await outcome(each)
+        assert scheduler.stats()["prompt_tokens_evaluated"] <= 3 * len(COMMON) + 1 + 64
+
+
+async def test_speculative_work_does_not_push_out_its_own_kind(model: Model) -> None:
+    jobs = [job(priority=PRIORITY_SPECULATIVE, tokens=20) for _ in range(PARALLEL + 2)]
+    async with scheduling(model, *jobs):
+        assert not [each for each in jobs if isinstance(await outcome(each), EngineError)]
