@@ -120,14 +120,15 @@ processor() {  # ggml is compiled for the processor at hand, so a build serves o
 llama_requirement() { grep '^llama-cpp-python==' requirements-llama-cpp.txt; }
 
 ensure_llama_cpp() {
-    local args="$LEAN $user_cmake_args" wheels="$cache_dir/wheels" want
-    want=$({ llama_requirement; printf '%s\n' "$args"; interpreter; processor; } | digest)
+    local args="$LEAN $user_cmake_args" wheels="$cache_dir/wheels" wheel want
+    wheel=$({ llama_requirement; printf '%s\n' "$args"; interpreter; processor; } | digest)
+    want=$({ printf '%s\n' "$wheel"; cat requirements-llama-cpp.txt; } | digest)
     stamped llama-cpp "$want" && return
     mkdir -p "$wheels"
-    [ -d "$wheels/$want" ] || build_llama_cpp "$args" "$wheels/$want"
+    [ -d "$wheels/$wheel" ] || build_llama_cpp "$args" "$wheels/$wheel"
     say "installing $(llama_requirement)"
     grep -v '^llama-cpp-python==' requirements-llama-cpp.txt | pip install -r /dev/stdin
-    pip install --no-deps --force-reinstall "$wheels/$want"/*.whl
+    pip install --no-deps --force-reinstall "$wheels/$wheel"/*.whl
     stamp llama-cpp "$want"
 }
 

@@ -116,6 +116,15 @@ def test_changed_requirements_are_installed_again(clone: Clone) -> None:
     assert len(clone.calls(" install ")) == 1
 
 
+def test_what_llama_cpp_needs_beside_it_is_installed_again_without_compiling(clone: Clone) -> None:
+    clone.run()
+    with (clone.folder / "requirements-llama-cpp.txt").open("a") as file:
+        file.write("# newer\n")
+    clone.run()
+    assert clone.calls("install -r /dev/stdin")
+    assert not clone.calls(" wheel ")
+
+
 def test_a_fresh_clone_takes_the_kept_wheel(clone: Clone, tmp_path: Path, cache: Path) -> None:
     clone.run()
     other = Clone(tmp_path / "other", cache)
