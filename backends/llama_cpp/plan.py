@@ -21,6 +21,13 @@ LONGEST_PREFILL_S = 1.0
 LONGEST_SPECULATIVE_S = 0.06
 """The same where nobody waits for the prompt, so that whoever comes next hardly does either."""
 
+SHORT_PROMPT_S = 0.75
+"""A prompt that takes no longer than this alone is evaluated at once, beside whatever runs.
+
+To spread it over many steps would cost the streams as much in all, and those who come together would run apart from
+each other from then on, in narrower steps that do less per second.
+"""
+
 SMALLEST_CHUNK = 4
 """Prompt tokens that a step takes at least, so that a prompt beside many streams still gets on."""
 
@@ -64,6 +71,10 @@ class StepCost:
             return 0.0
         known = min(self._decode_s, key=lambda width: (abs(width - decodes), width))
         return self._decode_s[known]
+
+    def is_short(self, tokens: int) -> bool:
+        """Whether a prompt with so many tokens to evaluate is not worth spreading over steps."""
+        return self._alone_s is not None and tokens * self._alone_s <= SHORT_PROMPT_S
 
     def prefill_allowance(self, decodes: int, n_batch: int, *, prompts: int = 1, speculative: bool = False) -> int:
         """Prompt tokens that the next step may take beside `decodes` rows of running sequences, `n_batch` in all.

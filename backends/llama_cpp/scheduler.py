@@ -264,8 +264,10 @@ class Scheduler:
         if not unfilled:
             return []
         batch = self._context.batch
+        oldest = unfilled[0]
+        beside = 0 if self._cost.is_short(len(oldest.prompt) - oldest.cached) else decodes
         allowance = self._cost.prefill_allowance(
-            decodes, batch.capacity, prompts=len(unfilled), speculative=unfilled[0].speculative
+            beside, batch.capacity - decodes + beside, prompts=len(unfilled), speculative=oldest.speculative
         )
         outputs = self._context.outputs - decodes
         wanted = [min(job.unfilled, SCORED_AT_ONCE) if job.every_output else job.unfilled for job in unfilled]

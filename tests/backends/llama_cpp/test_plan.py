@@ -61,6 +61,13 @@ def test_a_first_step_that_waited_for_the_disk_is_forgotten() -> None:
     assert measured((1, 0, 1.8), (1, 0, 0.015)).decode_step(1) == 0.015
 
 
+def test_a_prompt_is_short_by_the_time_that_it_takes() -> None:
+    cost = measured((0, 64, 0.32))
+    assert cost.is_short(150)
+    assert not cost.is_short(151)
+    assert not StepCost().is_short(1), "nothing is known yet"
+
+
 def test_a_width_that_was_never_seen_is_measured_first() -> None:
     cost = measured((1, 0, 0.015), (0, 64, 0.32))
     assert cost.prefill_allowance(4, 512) == 0
