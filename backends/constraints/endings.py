@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from backends.constraints.closure import Closure
 from backends.constraints.limits import LIMITS
 from backends.constraints.places import refusal
 from backends.constraints.references import definition_of
@@ -20,18 +21,13 @@ def check_endings(root: Schema, definitions: Schema, places: Mapping[str, str]) 
     Raises:
         InvalidRequestError: naming the definition at fault, by its place in `places`.
     """
-    ending: set[str] = set()
-    waiting = _inside_out(root, definitions, places)
-    while waiting:
-        still = []
-        for reference in waiting:
-            if _ends(definition_of(reference, definitions), ending):
-                ending.add(reference)
-            else:
-                still.append(reference)
-        if len(still) == len(waiting):
-            raise refusal(places[still[0].rpartition("/")[2]], "allows no value that comes to an end")
-        waiting = still
+    order = _inside_out(root, definitions, places)
+    sayings = _Sayings(order)
+    for reference in order:
+        sayings.add(reference, definition_of(reference, definitions))
+    endless = sayings.endless()
+    if endless:
+        raise refusal(places[endless.rpartition("/")[2]], "allows no value that comes to an end")
 
 
 def _inside_out(root: Schema, definitions: Schema, places: Mapping[str, str]) -> list[str]:
@@ -76,37 +72,67 @@ def _inner(schema: Any) -> Iterator[Any]:
             yield schema[keyword]
 
 
-def _ends(schema: Any, ending: set[str]) -> bool:
-    """Whether a value of the schema can be finite, if values of the references in `ending` can."""
-    if isinstance(schema, bool):
-        return schema
-    if "$ref" in schema and schema["$ref"] not in ending:
-        return False
-    if not all(_ends(member, ending) for member in schema.get("allOf", ())):
-        return False
-    for keyword in ("anyOf", "oneOf"):
-        if keyword in schema and not any(_ends(member, ending) for member in schema[keyword]):
-            return False
-    return "const" in schema or "enum" in schema or _some_type_ends(schema, ending)
+class _Sayings:
+    """When values of schemas can be finite: each schema is a statement that others give the grounds of."""
 
+    def __init__(self, references: Sequence[str]) -> None:
+        self._closure = Closure()
+        self._references = {reference: self._closure.statement(needs=1) for reference in references}
 
-def _some_type_ends(schema: Schema, ending: set[str]) -> bool:
-    types = schema.get("type", "null")
-    types = {types} if isinstance(types, str) else set(types)
-    if types & _SCALARS:
-        return True
-    return ("object" in types and _object_ends(schema, ending)) or ("array" in types and _array_ends(schema, ending))
+    def add(self, reference: str, schema: Any) -> None:
+        """Say what a reference stands for."""
+        self._closure.ground(self._schema(schema), self._references[reference])
 
+    def endless(self) -> str:
+        """The first reference of which no value ends, or nothing. Comes last."""
+        self._closure.close()
+        unproven = (name for name, number in self._references.items() if not self._closure.holds(number))
+        return next(unproven, "")
 
-def _object_ends(schema: Schema, ending: set[str]) -> bool:
-    properties, others = schema.get("properties", {}), schema.get("additionalProperties", True)
-    if "patternProperties" in schema:
-        others = True  # some pattern may allow the name
-    return all(_ends(properties.get(name, others), ending) for name in schema.get("required", ()))
+    def _all(self, grounds: Sequence[int]) -> int:
+        return self._said(grounds, needs=len(grounds))
 
+    def _any(self, grounds: Sequence[int]) -> int:
+        return self._said(grounds, needs=1)
 
-def _array_ends(schema: Schema, ending: set[str]) -> bool:
-    least, first = schema.get("minItems", 0), schema.get("prefixItems", [])
-    if least > len(first) and not _ends(schema.get("items", True), ending):
-        return False
-    return all(_ends(item, ending) for item in first[:least])
+    def _said(self, grounds: Sequence[int], needs: int) -> int:
+        number = self._closure.statement(needs)
+        for ground in grounds:
+            self._closure.ground(ground, number)
+        return number
+
+    def _schema(self, schema: Any) -> int:
+        if isinstance(schema, bool):
+            return self._all(()) if schema else self._any(())
+        grounds = [self._schema(member) for member in schema.get("allOf", ())]
+        if "$ref" in schema:
+            grounds.append(self._references[schema["$ref"]])
+        for keyword in ("anyOf", "oneOf"):
+            if keyword in schema:
+                grounds.append(self._any([self._schema(member) for member in schema[keyword]]))
+        if "const" not in schema and "enum" not in schema:
+            grounds += self._types(schema)
+        return self._all(grounds)
+
+    def _types(self, schema: Schema) -> list[int]:
+        """What has to hold so that values of some type end; nothing where scalars are allowed."""
+        types = schema.get("type", "null")
+        types = {types} if isinstance(types, str) else set(types)
+        if types & _SCALARS:
+            return []
+        ways = [self._object(schema)] if "object" in types else []
+        return [self._any(ways + ([self._array(schema)] if "array" in types else []))]
+
+    def _object(self, schema: Schema) -> int:
+        properties = schema.get("properties", {})
+        # Where there are patterns, some pattern may allow the name.
+        others = self._schema(True if "patternProperties" in schema else schema.get("additionalProperties", True))
+        required = schema.get("required", ())
+        return self._all([self._schema(properties[name]) if name in properties else others for name in required])
+
+    def _array(self, schema: Schema) -> int:
+        least, first = schema.get("minItems", 0), schema.get("prefixItems", [])
+        grounds = [self._schema(item) for item in first[:least]]
+        if least > len(first):
+            grounds.append(self._schema(schema.get("items", True)))
+        return self._all(grounds)

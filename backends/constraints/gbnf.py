@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from backends.constraints.closure import Closure
 from backends.constraints.definitions import START, Definition, inside_out
 from backends.constraints.gbnf_parser import ENDLESS, Alternatives, Item, Rule, parse
 from backends.constraints.limits import LIMITS
@@ -64,28 +65,29 @@ def _measure(alternatives: Alternatives, definition: Definition) -> None:
 
 def _check_endings(order: Sequence[Rule], place: str) -> None:
     """Refuse a rule of which no text ever comes to an end."""
-    ending: set[str] = set()
-    waiting = list(order)
-    while waiting:
-        still = []
-        for rule in waiting:
-            if _ends(rule.alternatives, ending):
-                ending.add(rule.name)
+    closure = Closure()
+    ends = {rule.name: closure.statement(needs=1) for rule in order}
+    for rule in order:
+        _say_when_it_ends(ends[rule.name], rule.alternatives, closure, ends)
+    closure.close()
+    for rule in order:
+        if not closure.holds(ends[rule.name]):
+            raise refusal(place, f"(line {rule.line}) never comes to an end in {quoted(rule.name)}")
+
+
+def _say_when_it_ends(whole: int, alternatives: Alternatives, closure: Closure, ends: Mapping[str, int]) -> None:
+    """`whole` is what holds when one of the alternatives comes to an end."""
+    for sequence in alternatives:
+        needed = [item for item in sequence if item.least and (item.name or item.alternatives is not None)]
+        all_of_it = closure.statement(needs=len(needed))
+        closure.ground(all_of_it, whole)
+        for item in needed:
+            if item.alternatives is None:
+                closure.ground(ends[item.name], all_of_it)
             else:
-                still.append(rule)
-        if len(still) == len(waiting):
-            raise refusal(place, f"(line {still[0].line}) never comes to an end in {quoted(still[0].name)}")
-        waiting = still
-
-
-def _ends(alternatives: Alternatives, ending: set[str]) -> bool:
-    return any(all(item.least == 0 or _item_ends(item, ending) for item in sequence) for sequence in alternatives)
-
-
-def _item_ends(item: Item, ending: set[str]) -> bool:
-    if item.alternatives is not None:
-        return _ends(item.alternatives, ending)
-    return not item.name or item.name in ending
+                inner = closure.statement(needs=1)
+                closure.ground(inner, all_of_it)
+                _say_when_it_ends(inner, item.alternatives, closure, ends)
 
 
 def _terminals(order: Sequence[Rule], definitions: Mapping[str, Definition]) -> set[str]:

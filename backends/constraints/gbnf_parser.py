@@ -49,6 +49,8 @@ class Item:
     alternatives: Alternatives | None = None
     least: int = 1
     most: int = 1
+    wraps: bool = False
+    """Whether it stands for brackets that the text does not have."""
 
 
 Alternatives = list[list[Item]]
@@ -170,8 +172,14 @@ class _Parser:
         if not sequence:
             raise self._refusal("repeats nothing")
         if (sequence[-1].least, sequence[-1].most) != (1, 1):
-            sequence[-1] = Item(alternatives=[[sequence[-1]]])
+            self._wrap(sequence)
         sequence[-1].least, sequence[-1].most = least, most
+
+    def _wrap(self, sequence: list[Item]) -> None:
+        """Put what is repeated already in brackets of its own: once, since whoever reads it recurses into them."""
+        if sequence[-1].wraps:
+            raise self._refusal("repeats a repetition of a repetition; put one sign where there are many")
+        sequence[-1] = Item(alternatives=[[sequence[-1]]], wraps=True)
 
     def _string(self, piece: re.Match[str]) -> None:
         text = "".join(character for character, _ in self._characters(piece["text"]))
