@@ -30,6 +30,9 @@ _LIMITS = llguidance.LLParserLimits(
     max_grammar_size=50_000,
     verbose_errors=False,
 )
+_NO_FORCING = '\n%llguidance {"no_forcing": true}\n'
+"""Comes last, which keeps the numbers of the lines. With forced text native code never returns from a grammar in which
+what a terminal may take also follows it, such as `/a+/ "a"`."""
 _SLOWEST_STEP_S = 0.25
 """Seconds of processor time for one mask. What takes longer holds up every other stream, and is ended."""
 _CACHED = 16
@@ -199,7 +202,7 @@ def _grammar(constraint: Constraint) -> str:
     if constraint.kind == "regex":
         # \d and \w mean ASCII, as they do in JSON schemas.
         lark = f"start: /{llguidance.regex_to_lark(lark, 'dw')}/"
-    return json.dumps({"grammars": [{"lark_grammar": lark}]})
+    return json.dumps({"grammars": [{"lark_grammar": lark + _NO_FORCING}]})
 
 
 def _reason(error: str) -> str:

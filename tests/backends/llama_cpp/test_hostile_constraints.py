@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -15,7 +18,9 @@ from backends.base import InvalidRequestError
 from backends.constraints import LIMITS
 from backends.llama_cpp.constraining import TokenMatcher
 from tests.backends.constraints.test_json_schema import chained, nested
-from tests.backends.llama_cpp.constrained import draw, matcher
+from tests.backends.llama_cpp.constrained import draw, follow, matcher
+
+ROOT = Path(__file__).parents[3]
 
 HOSTILE: list[tuple[str, Any]] = [
     ("json_schema", nested(LIMITS.schema_depth)),
@@ -62,6 +67,31 @@ def test_hostile_constraints_end_in_an_answer_or_in_a_refusal(kind: str, value: 
         assert error.param
         assert len(error.message) < 600
         assert "panic" not in error.message
+
+
+GREEDY = [
+    ("lark", 'start: /a+/ "a"', ""),
+    ("lark", 'start: A A\nA: "x"+', ""),
+    ("lark", '%llguidance {}\nstart: /a+/ "a" # the end', ""),
+    ("gbnf", 'root ::= x "a" | x "a" root\nx ::= "a"+', ""),
+    ("lark", 'start: "y" /a+/ "a" | "n"', "y"),
+]
+"""Kind, grammar, and the text after which a terminal takes all that what follows it needs."""
+
+
+def follow_greedy_grammars() -> None:
+    """What the test below does, in a process of its own."""
+    for kind, grammar, beginning in GREEDY:
+        start = matcher(kind, grammar)
+        assert follow(start, beginning)
+        assert len(draw(start, 0, limit=8).raw) >= 8
+
+
+def test_greedy_terminals_do_not_keep_native_code_for_ever() -> None:
+    """It would hold the interpreter's lock, so that only another process can see it and end it."""
+    work = f"from {__name__} import follow_greedy_grammars as work; work()"
+    done = subprocess.run([sys.executable, "-c", work], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_deepest_constraints_fit_a_small_stack() -> None:
