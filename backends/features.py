@@ -10,11 +10,18 @@ from backends.types import Capabilities, GenerationRequest
 
 
 class Feature(NamedTuple):
-    """The parameter that asks for a feature, how to see that a request uses it, and that an engine has it."""
+    """The parameter that asks for a feature, how to see that a request uses it, and that an engine has it.
 
-    param: str
+    Where several parameters ask for the same, `param` finds the one that the request used.
+    """
+
+    param: str | Callable[[GenerationRequest], str]
     used: Callable[[GenerationRequest], bool]
     declared: Callable[[Capabilities], bool]
+
+
+def _constraint_param(request: GenerationRequest) -> str:
+    return request.constraint.param if request.constraint is not None else "response_format"
 
 
 FEATURES = (
@@ -22,7 +29,7 @@ FEATURES = (
     Feature("max_tokens", lambda request: request.stopping.max_tokens == 0, lambda can: can.prefill_only),
     Feature("logprobs", lambda request: request.logprobs is not None, lambda can: can.logprobs),
     Feature("logprobs", lambda request: request.prompt_logprobs is not None, lambda can: can.logprobs),
-    Feature("response_format", lambda request: request.constraint is not None, lambda can: can.constraints),
+    Feature(_constraint_param, lambda request: request.constraint is not None, lambda can: can.constraints),
     Feature("model", lambda request: request.adapter is not None, lambda can: can.adapters),
 )
 
@@ -34,4 +41,5 @@ def refuse_undeclared(request: GenerationRequest, capabilities: Capabilities) ->
     """
     for feature in FEATURES:
         if feature.used(request) and not feature.declared(capabilities):
-            raise UnsupportedError(f"this model does not support '{feature.param}' as given", param=feature.param)
+            param = feature.param if isinstance(feature.param, str) else feature.param(request)
+            raise UnsupportedError(f"this model does not support '{param}' as given", param=param)

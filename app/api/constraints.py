@@ -72,12 +72,18 @@ def _response_format(wanted: ResponseFormat) -> Iterator[Constraint]:
 
 def _structured_outputs(wanted: StructuredOutputs) -> Iterator[Constraint]:
     place = "structured_outputs"
-    yield from _schema(wanted.json, f"{place}.json")
-    yield from _regex(wanted.regex, f"{place}.regex")
-    yield from _choice(wanted.choice, f"{place}.choice")
-    yield from _grammar(wanted.grammar, f"{place}.grammar")
+    given = [
+        *_schema(wanted.json, f"{place}.json"),
+        *_regex(wanted.regex, f"{place}.regex"),
+        *_choice(wanted.choice, f"{place}.choice"),
+        *_grammar(wanted.grammar, f"{place}.grammar"),
+    ]
     if wanted.json_object:
-        yield Constraint("json_object", param=f"{place}.json_object")
+        given.append(Constraint("json_object", param=f"{place}.json_object"))
+    if not given and wanted.json_object is None:
+        fields = ", ".join(wanted.__struct_fields__)
+        raise InvalidRequestError(f"'{place}' must have one of {fields}", param=place)
+    yield from given
 
 
 def _schema(value: Anything, place: str) -> Iterator[Constraint]:

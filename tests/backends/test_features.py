@@ -22,6 +22,8 @@ EVERYTHING = Capabilities(constraints=True, logprobs=True, adapters=True, prefil
         ({"logprobs": 0}, "logprobs"),
         ({"prompt_logprobs": 1}, "logprobs"),
         ({"constraint": Constraint("json_object")}, "response_format"),
+        ({"constraint": Constraint("regex", "a", "guided_regex")}, "guided_regex"),
+        ({"constraint": Constraint("gbnf", 'root ::= "a"', "grammar")}, "grammar"),
         ({"adapter": "x"}, "model"),
         ({"messages": ()}, "messages"),
     ],
