@@ -15,6 +15,7 @@ from app.settings import Settings, SettingsError, Variables
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+MOST_THREADS = 1024
 OK, FAILED, BAD_CONFIGURATION, INTERRUPTED = 0, 1, 2, 130
 
 DEMO_NOTE = """
@@ -128,7 +129,7 @@ def _quantize_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="OUT", type=Path, help="the file to write")
     parser.add_argument("kind", metavar="KIND", type=_kind, help=f"what the weights become: {', '.join(KINDS)}")
     parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
-    parser.add_argument("--threads", metavar="N", type=_positive, help="threads that compute (default: physical cores)")
+    parser.add_argument("--threads", metavar="N", type=_threads, help="threads that compute (default: physical cores)")
     parser.add_argument(
         "--allow-requantize", action="store_true", help="take a model that is quantised already; costs accuracy"
     )
@@ -146,9 +147,9 @@ def _kind(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _positive(text: str) -> int:
-    if not (text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
+def _threads(text: str) -> int:
+    if not (text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= MOST_THREADS):
+        raise argparse.ArgumentTypeError(f"'{text[:200]}' is not a whole number from 1 to {MOST_THREADS}")
     return int(text)
 
 

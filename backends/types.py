@@ -262,7 +262,8 @@ class TokenPiece(Struct, frozen=True):
 class LlamaOptions(Struct, frozen=True, kw_only=True):
     """What only llama.cpp understands. `None` leaves the choice to the engine, or to the model where it has one.
 
-    `kv_cells` is what all sequences share; prompts that nobody uses now keep at most `prefix_cache_tokens` of them.
+    `kv_cells` is what all sequences share. `prefix_cache_tokens` are the tokens of past prompts and answers that are
+    remembered, in the KV cache and in a store beside it.
     `kv_cache_type_k` and `_v` replace `kv_cache_type` for keys and values. `tensor_split` are proportions, one per GPU.
     Weights in full precision are turned into `quantization` when a file is loaded for the first time.
     """

@@ -39,15 +39,22 @@ async def embeddings(request: Request) -> Reply[Vector]:
     body = decode(await request.body(), DECODER)
     state = state_of(request)
     job = EmbeddingJob(body.model, tuple(split_inputs(body.input)), body.dimensions)
+    listed = isinstance(body.input, list) and not isinstance(body.input[0], int)
     encoder = VectorEncoder(in_base64 if body.encoding_format == "base64" else in_numbers)
     ignored = ["user"] if body.user is not msgspec.UNSET else []
     patience = Patience(state.settings.server.header_wait_s)
-    return Reply(vectors(state.orchestrator, job), encoder, patience, ignored)
+    return Reply(vectors(state.orchestrator, job, listed=listed), encoder, patience, ignored)
 
 
-async def vectors(orchestrator: LiveMindOrchestrator, job: EmbeddingJob) -> AsyncGenerator[Vector]:
-    """The job's vectors, one by one, so that other requests get their turn while a large answer is encoded."""
-    done = await orchestrator.embed(job)
+async def vectors(orchestrator: LiveMindOrchestrator, job: EmbeddingJob, *, listed: bool) -> AsyncGenerator[Vector]:
+    """The job's vectors, one by one, so that other requests get their turn while a large answer is encoded.
+
+    `listed` says whether the client wrote a list of inputs, whose items errors name, or a single input.
+    """
+    try:
+        done = await orchestrator.embed(job)
+    except InvalidRequestError as error:
+        raise error if listed else of_single_input(error) from None
     for embedding in done.embeddings:
         yield Vector(done.model, embedding)
         await asyncio.sleep(0)
@@ -77,6 +84,14 @@ class VectorEncoder:
         """The whole body."""
         usage = {"prompt_tokens": self._tokens, "total_tokens": self._tokens}
         return msgspec.json.encode({"object": "list", "data": self._items, "model": self._model, "usage": usage})
+
+
+def of_single_input(error: InvalidRequestError) -> InvalidRequestError:
+    """The error under the name that the client wrote: engines get lists and say `input[0]`, where it wrote `input`."""
+    if error.param is None or not error.param.startswith("input[0]"):
+        return error
+    param = error.param.replace("input[0]", "input", 1)
+    return type(error)(error.message.replace(error.param, param), param=param, retry_after_s=error.retry_after_s)
 
 
 def in_base64(vector: bytes) -> str:

@@ -53,9 +53,13 @@ async def live(_: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    """200 if a model answers, else 503; in both cases with the state of each model and the reason for it."""
-    experts = state_of(request).pool.status()
-    is_ready = any(expert.state == "ready" for expert in experts)
+    """200 if the model that writes by default answers, else 503; always with each model's state and the reason for it.
+
+    A server with an embedding model is not ready because that small one is loaded: chats would still wait.
+    """
+    state = state_of(request)
+    default, experts = state.catalog.locate(None, "generate").expert.id, state.pool.status()
+    is_ready = any(expert.id == default and expert.state == "ready" for expert in experts)
     body = {"ready": is_ready, "status": overall(experts), "models": [_expert(expert) for expert in experts]}
     return json_response(body, 200 if is_ready else 503)
 

@@ -22,7 +22,7 @@ _READS = {
     "/stats": "Counters, memory and effective settings of the server and its models",
     "/health": "The state of the whole, and the models",
     "/health/live": "The process answers",
-    "/health/ready": "200 if a model answers, else 503",
+    "/health/ready": "200 if the model that writes by default answers, else 503; with the state of each model",
     "/": "Name, version and endpoints",
 }
 _ERROR = {

@@ -8,13 +8,14 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from app.errors import UnknownModelError
+from app.settings.sections import DEFAULT_MODEL_IDS
 from backends.base import UnsupportedError
 from backends.types import EngineConfig, Task
 
 if TYPE_CHECKING:
     from app.settings import Settings
 
-DEFAULT_NAMES = (None, "default", "auto")
+DEFAULT_NAMES = (None, *DEFAULT_MODEL_IDS)
 """What clients write that leave the choice to the server."""
 
 NO_EMBEDDINGS = "No embedding model is configured: set JARVIS_EMBEDDING_MODEL to the path of one"

@@ -69,6 +69,28 @@ EngineLogLevel = Annotated[Literal["debug", "info", "warning", "error", "none"],
 ChatFormatName = Annotated[str, AfterValidator(_canonical)]
 Adapters = Annotated[dict[str, str], BeforeValidator(_adapters)]
 
+DEFAULT_MODEL_IDS = ("default", "auto")
+"""Model ids that leave the choice to the server, so that no model can have one for its own."""
+
+
+def check_alias(name: str, alias: str) -> None:
+    """Refuse a model id that no request could mean or no client could write; `name` is the variable that sets it.
+
+    Ids that come from the name of a file are checked as well: they cannot be used either.
+
+    Raises:
+        ValueError: with the variable and what is wrong.
+    """
+    if alias.lower() in DEFAULT_MODEL_IDS:
+        wrong = "means whichever model is the default"
+    elif not alias.strip():
+        wrong = "is blank"
+    elif not alias.isprintable():
+        wrong = "has control characters or others that cannot be shown"
+    else:
+        return
+    raise ValueError(f"{name}={alias[:200]!r} is no id for a model: it {wrong}; set {name} to another one")
+
 
 def variable(name: str, default: Any, description: str, *, unset: str | None = None, **bounds: Any) -> Any:
     """A field that is read from the variable `name`.
@@ -152,6 +174,11 @@ class ModelSettings(Section):
         return Path(self.name) == BUNDLED_MODEL
 
     @model_validator(mode="after")
+    def _alias_can_be_used(self) -> Self:
+        check_alias("JARVIS_MODEL_ALIAS", self.alias)
+        return self
+
+    @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.chat_format == "custom" and self.chat_format_file is None:
             raise ValueError("JARVIS_CHAT_FORMAT='custom' needs JARVIS_CHAT_FORMAT_FILE")
@@ -193,6 +220,8 @@ class EmbeddingSettings(Section):
         if self.name is None and (self.alias is not None or self.context_window is not None):
             unread = "JARVIS_EMBEDDING_ALIAS" if self.alias is not None else "JARVIS_EMBEDDING_CONTEXT_WINDOW"
             raise ValueError(f"{unread} is not read without JARVIS_EMBEDDING_MODEL")
+        if self.alias is not None:
+            check_alias("JARVIS_EMBEDDING_ALIAS", self.alias)
         return self
 
 

@@ -204,7 +204,8 @@ class LlamaCppEngine:
         refuse_undeclared(request, self.capabilities)
         if request.n > self._config.llama.n_parallel:
             raise InvalidRequestError(
-                f"n is {request.n}, but this server generates at most {self._config.llama.n_parallel} choices at once",
+                f"n is {request.n}, but this server generates at most {self._config.llama.n_parallel} choices at once"
+                " (JARVIS_N_PARALLEL)",
                 param="n",
             )
         if request.adapter is not None and request.adapter not in self._adapters.names:

@@ -90,7 +90,9 @@ def test_what_will_not_do_is_one_line(full: Path, tmp_path: Path) -> None:
     [
         (["a", "b", "q9"], "'q9' is no kind of quantisation; there are f16, bf16, q8_0, q6_k"),
         (["a", "b", "iq1_s"], "'iq1_s' needs an importance matrix"),
-        (["a", "b", "q4_0", "--threads", "0"], "--threads: '0' is not a whole number above 0"),
+        (["a", "b", "q4_0", "--threads", "0"], "--threads: '0' is not a whole number from 1 to 1024"),
+        (["a", "b", "q4_0", "--threads", "1025"], "--threads: '1025' is not a whole number from 1 to 1024"),
+        (["a", "b", "q4_0", "--threads", "9" * 5000], "is not a whole number from 1 to 1024"),
         (["a", "b"], "the following arguments are required: KIND"),
     ],
 )

@@ -289,6 +289,25 @@ def test_what_is_said_of_an_embedding_model_needs_one(name: str, value: str) -> 
     assert problems(**{name: value}) == [f"{name} is not read without JARVIS_EMBEDDING_MODEL"]
 
 
+@pytest.mark.parametrize("variable", ["JARVIS_MODEL_ALIAS", "JARVIS_EMBEDDING_ALIAS"])
+@pytest.mark.parametrize("alias", ["default", "Auto", "a\nb", "a\x00", "\x1b[31m", "caf\udce9"])
+def test_an_id_that_no_client_could_use_is_refused(variable: str, alias: str) -> None:
+    (line,) = problems(JARVIS_EMBEDDING_MODEL="/v.gguf", **{variable: alias})
+    assert line.startswith(f"{variable}={alias!r} is no id for a model: it ")
+    assert line.endswith(f"; set {variable} to another one")
+
+
+def test_an_id_from_the_name_of_a_file_is_refused_too() -> None:
+    assert problems(JARVIS_MODEL_NAME="/m/Default.gguf")[0].startswith("JARVIS_MODEL_ALIAS='Default' is no id")
+    assert problems(JARVIS_MODEL_NAME="/m/.gguf")[0].startswith("JARVIS_MODEL_ALIAS='' is no id")
+    assert load(JARVIS_MODEL_NAME="/m/default.gguf", JARVIS_MODEL_ALIAS="default-7b").model.alias == "default-7b"
+
+
+def test_a_blank_id_is_refused_in_code_too() -> None:
+    with pytest.raises(ValidationError, match="JARVIS_MODEL_ALIAS='  ' is no id for a model: it is blank"):
+        ModelSettings(alias="  ")
+
+
 def test_quantisation_is_for_gguf_files() -> None:
     assert load().llama.quantization is None
     assert load(JARVIS_QUANTIZATION="Q4_K_M").engine_config().llama.quantization == "q4_k_m"

@@ -120,6 +120,8 @@ async def test_the_longest_list_is_answered() -> None:
         ({"input": [[-1]]}, 400, "input[0][0]", "invalid_value"),
         ({"input": ["x"] * (MAX_INPUTS + 1)}, 400, "input", "invalid_value"),
         ({"input": ["a", "word " * 600]}, 400, "input[1]", "context_length_exceeded"),
+        ({"input": ["word " * 600]}, 400, "input[0]", "context_length_exceeded"),
+        ({"input": "word " * 600}, 400, "input", "context_length_exceeded"),
         ({"input": "x", "dimensions": 0}, 400, "dimensions", "invalid_value"),
         ({"input": "x", "dimensions": WIDTH + 1}, 400, "dimensions", "invalid_value"),
         ({"input": "x", "encoding_format": "hex"}, 400, "encoding_format", "invalid_value"),
@@ -133,6 +135,12 @@ async def test_bad_requests_name_the_field(fields: dict[str, Any], status: int, 
         answer = await client.post(PATH, fields)
     assert (answer.status, answer.error["code"], pool.leased) == (status, code, 0)
     assert answer.error["param"] == param, answer.error
+
+
+async def test_the_message_about_a_single_input_names_no_list() -> None:
+    async with embedding() as (client, _pool):
+        answer = await client.post(PATH, {"input": "word " * 600})
+    assert answer.error["message"].startswith("input has 601 tokens")
 
 
 async def test_a_chat_model_is_refused_with_the_name_of_the_right_one() -> None:

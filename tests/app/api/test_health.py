@@ -58,13 +58,16 @@ async def test_health_names_the_models() -> None:
 
 
 @pytest.mark.parametrize(("state", "status"), [("ready", 200), ("loading", 503), ("restarting", 503), ("failed", 503)])
-async def test_ready_means_that_a_model_answers(state: str, status: int) -> None:
-    pool = OnePool(engine(), status=[ExpertStatus("a", state, "why", 0.5)])  # type: ignore[arg-type]
+@pytest.mark.parametrize("other", ["ready", "loading", "failed"])
+async def test_ready_means_that_the_model_which_writes_answers(state: str, status: int, other: str) -> None:
+    experts = [ExpertStatus("vectors", other), ExpertStatus("double", state, "why", 0.5)]  # type: ignore[arg-type]
+    pool = OnePool(engine(), status=experts)
     async with serving(pool) as client:
         answer = await client.get("/health/ready")
     assert answer.status == status
     assert answer.json["ready"] == (status == 200)
-    assert answer.json["models"] == [{"id": "a", "state": state, "reason": "why", "progress": 0.5}]
+    assert [(model["id"], model["state"]) for model in answer.json["models"]] == [("vectors", other), ("double", state)]
+    assert answer.json["models"][1] == {"id": "double", "state": state, "reason": "why", "progress": 0.5}
 
 
 async def test_live_does_not_ask_about_models() -> None:

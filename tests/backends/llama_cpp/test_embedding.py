@@ -101,11 +101,19 @@ async def test_control_tokens_in_a_text_are_text(embedder: LlamaCppEmbedder) -> 
     assert embedding.tokens == len(pieces)
 
 
-async def test_a_hundred_callers_at_once_share_batches_and_get_their_own(embedder: LlamaCppEmbedder) -> None:
-    texts = [f"Caller {number} asks about {TEXTS[number % 8]}" for number in range(100)]
+async def test_inputs_of_one_call_share_batches(embedder: LlamaCppEmbedder) -> None:
     before = (await embedder.stats())["batches"]
+    found = await embedder.embed(TEXTS[:3] * 20)
+    full = 512 - max(embedding.tokens for embedding in found)  # a batch ends when the next input has no room
+    batches = (await embedder.stats())["batches"] - before
+    assert batches <= sum(embedding.tokens for embedding in found) // full + 1
+
+
+async def test_a_hundred_callers_at_once_get_their_own(embedder: LlamaCppEmbedder) -> None:
+    texts = [f"Caller {number} asks about {TEXTS[number % 8]}" for number in range(100)]
+    before = (await embedder.stats())["inputs_embedded"]
     found = await asyncio.gather(*(embedder.embed([text]) for text in texts))
-    assert (await embedder.stats())["batches"] - before < 50
+    assert (await embedder.stats())["inputs_embedded"] - before == 100
     for number in range(0, 100, 7):
         assert numbers(found[number])[0] @ minilm.reference(texts[number]) > 0.9999
 

@@ -202,6 +202,7 @@ async def test_what_the_engine_lacks_is_refused_by_name(engine: LlamaCppEngine) 
         with pytest.raises(InvalidRequestError) as caught:
             await complete(engine, msgspec.structs.replace(greedy("x"), **changes))
         assert caught.value.param == param
+    assert "JARVIS_N_PARALLEL" in caught.value.message
     with pytest.raises(UnsupportedError):
         await engine.embed(["x"])
 
