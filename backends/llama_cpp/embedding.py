@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import llama_cpp
@@ -27,12 +28,10 @@ from backends.llama_cpp.embedding_context import SEQUENCES, EmbeddingContext, Em
 from backends.llama_cpp.embedding_queue import Call, EmbeddingQueue, Outcome
 from backends.llama_cpp.kv_size import cell_shape
 from backends.llama_cpp.model import Model
+from backends.llama_cpp.model_file import LONGEST_DEFAULT_WINDOW
 from backends.types import Capabilities, Embedding, EngineConfig, Event, GenerationRequest, ModelInfo, TokenPiece
 
 log = logging.getLogger(__name__)
-
-LONGEST_DEFAULT_WINDOW = 8192
-"""Tokens that an input may have when nothing is configured and the model was trained on more."""
 
 Inputs = Sequence[Sequence[int] | str]
 
@@ -198,12 +197,7 @@ class LlamaCppEmbedder:
 
     async def tokenize(self, text: str, *, add_special: bool = False) -> list[TokenPiece]:
         """The tokens of a text; see `backends.base.Engine.tokenize`."""
-        vocab = self._model.vocab
-
-        def pieces() -> list[TokenPiece]:
-            ids = vocab.encode_prompt(text, special=False) if add_special else vocab.encode(text, special=False)
-            return [TokenPiece(token, vocab.control_text(token)) for token in ids]
-
+        pieces = partial(self._model.vocab.token_pieces, text, add_special=add_special)
         return await asyncio.get_running_loop().run_in_executor(self._tokenising, pieces)
 
     async def detokenize(self, token_ids: Sequence[int]) -> str:

@@ -276,12 +276,7 @@ class LlamaCppEngine:
 
     async def tokenize(self, text: str, *, add_special: bool = False) -> list[TokenPiece]:
         """The tokens of a text; see `backends.base.Engine.tokenize`."""
-        vocab = self._model.vocab
-
-        def pieces() -> list[TokenPiece]:
-            ids = vocab.encode_prompt(text, special=False) if add_special else vocab.encode(text, special=False)
-            return [TokenPiece(token, vocab.control_text(token)) for token in ids]
-
+        pieces = partial(self._model.vocab.token_pieces, text, add_special=add_special)
         return await asyncio.get_running_loop().run_in_executor(self._tokenising, pieces)
 
     async def detokenize(self, token_ids: Sequence[int]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import llama_cpp
 
 from backends.base import ContextLengthError, InvalidRequestError
+from backends.types import TokenPiece
 
 _LONGEST_RUN = 4096
 # llama.cpp's pre-tokenisers are std::regex, which recurses once per character of a run and overflows the stack (after
@@ -96,6 +97,11 @@ class Vocabulary:
         if self.closing is not None:
             ids.append(self.closing)
         return ids
+
+    def token_pieces(self, text: str, *, add_special: bool = False) -> list[TokenPiece]:
+        """The tokens of a text with what they stand for; control strings in it stay text."""
+        ids = self.encode_prompt(text, special=False) if add_special else self.encode(text, special=False)
+        return [TokenPiece(token, self.control_text(token)) for token in ids]
 
     def check_length(self, text: str, limit: int, *, param: str) -> None:
         """Refuse a text of `param` that is longer than `limit` of the longest tokens, before native code sees it."""
