@@ -136,7 +136,7 @@ class Context:
         self.flash_attn = options.flash_attn != "off" and not any(_NO_FLASH.search(line) for line in errors)
         self.cells, self.sequences = options.cells, options.sequences
         self.vocab_size = model.vocab.size
-        """Rows of one batch that may have logits are `outputs`, of `vocab_size` each."""
+        """Logits in a row; at most `outputs` rows of a batch have them."""
         self.batch = Batch(options.n_batch)
         self._memory = llama_cpp.llama_get_memory(self.handle)
         self._adapters = adapters

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 STEP_STRETCH = 2.5
 """A step that carries tokens of a prompt may take this many times as long as the same step without them.
 
-At 2 a long prompt beside streams takes twice the time that it takes alone, at 3 the streams are three times as slow.
+More lets the streams wait longer for each token, less lets the prompt wait longer for its first.
 """
 
 LONGEST_PREFILL_S = 1.0
