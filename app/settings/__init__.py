@@ -37,8 +37,9 @@ from backends.types import EngineConfig, LlamaOptions
 __all__ = ["Settings", "SettingsError", "Variables"]
 
 PATIENCE_OF_THREADS = {"GOMP_SPINCOUNT": "2000"}
-"""How long OpenMP's threads spin when they wait for each other, unless the user says otherwise. By default it is a
-hundred times as long: where another process takes a core, the others then wait with theirs for a whole time slice."""
+"""How long OpenMP's threads spin when they wait for each other, where two engines may compute at the same time and the
+user does not say otherwise. By default it is a hundred times as long. That is best for an engine with the cores to
+itself; where another one takes a core, all others of the first would wait with theirs for a whole time slice."""
 
 
 class Settings(BaseSettings):
@@ -146,6 +147,6 @@ class Settings(BaseSettings):
         Other variables of the `.env` file (`CUDA_VISIBLE_DEVICES`, `OMP_NUM_THREADS`, …) are added.
         """
         given = self._from_file | dict(os.environ if environ is None else environ)
-        if "OMP_WAIT_POLICY" not in given:
+        if self.embedding.name is not None and "OMP_WAIT_POLICY" not in given:
             given = PATIENCE_OF_THREADS | given
         return {name: value for name, value in given.items() if not (name.startswith(PREFIX) or is_secret_name(name))}

@@ -59,8 +59,9 @@ class CacheShape:
     sequences: int
     parallel: int
     keep: int
-    idle: int = 1024
-    """Cells that may stay unused while others compute, for which each is a little work in every step."""
+    idle: int = 256
+    """Cells that may stay unused while others compute: attention passes over each of them in every step, and threads
+    that share the cells of one sequence share them less evenly. llama.cpp looks at so many at once."""
     worth_storing: int = 64
     """Cells of its own that a resting sequence must have to be stored: fewer are soon evaluated again."""
     worth_restoring: int = 64
@@ -161,9 +162,16 @@ class KVCells:
             cached = match.length
             self._share(sequences[0], claim.key, match)
         self.promised += len(claim.prompt) - cached + claim.n * claim.new
-        self._make_room(max(self._tree.cells + self.promised - self.shape.cells, self.cached - self.shape.idle))
+        self._make_room(self._tree.cells + self.promised - self.shape.cells)
         self._bound()
         return sequences, cached
+
+    def settle(self) -> None:
+        """Before others compute: what nobody uses leaves the cells, but for a few.
+
+        Only now, and not as soon as they are unused: those that are admitted together begin with what is still here.
+        """
+        self._make_room(self.cached - self.shape.idle)
 
     def _share(self, sequence: int, key: Hashable, match: Match) -> None:
         """Begin a sequence with a prefix of another."""
@@ -209,8 +217,6 @@ class KVCells:
             self._resting[sequence] = None
             if not self.shape.shares or self._tree.held_elsewhere(sequence):
                 self._drop(sequence)
-        if self._running:
-            self._make_room(self.cached - self.shape.idle)
         self._bound()
 
     def _take_sequence(self, spare: int) -> int:

@@ -21,7 +21,7 @@ LONGEST_PREFILL_S = 1.0
 LONGEST_SPECULATIVE_S = 0.06
 """The same where nobody waits for the prompt, so that whoever comes next hardly does either."""
 
-SHORT_PROMPT_S = 0.75
+SHORT_PROMPT_S = 1.25
 """A prompt that takes no longer than this alone is evaluated at once, beside whatever runs.
 
 To spread it over many steps would cost the streams as much in all, and those who come together would run apart from

@@ -167,6 +167,8 @@ class Scheduler:
         while self._read_mail():
             started = time.monotonic()
             self._admit()
+            if self._running:
+                self._cells.settle()
             self._step()
             self._flush()
             self._busy_s += time.monotonic() - started

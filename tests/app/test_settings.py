@@ -337,7 +337,7 @@ def test_workers_see_neither_our_variables_nor_secrets(env_file: Path) -> None:
         "TOKENIZERS_PARALLELISM": "0",
     }
     settings = Settings.load({}, str(env_file))
-    assert settings.worker_environment(given | kept) == kept | {"OMP_NUM_THREADS": "2", "GOMP_SPINCOUNT": "2000"}
+    assert settings.worker_environment(given | kept) == kept | {"OMP_NUM_THREADS": "2"}
 
 
 def test_env_example_is_written_from_the_settings() -> None:
@@ -351,6 +351,12 @@ def test_env_example_uncommented_is_the_default_configuration(env_file: Path) ->
     assert len(Variables.read({}, str(env_file)).values) > 10
 
 
+def test_threads_do_not_spin_for_long_where_two_engines_share_the_cores() -> None:
+    alone, two = ({}, {"JARVIS_EMBEDDING_MODEL": "e.gguf"})
+    assert "GOMP_SPINCOUNT" not in Settings.load(alone, None).worker_environment({})
+    assert Settings.load(two, None).worker_environment({}) == {"GOMP_SPINCOUNT": "2000"}
+
+
 @pytest.mark.parametrize("own", [{"GOMP_SPINCOUNT": "7"}, {"OMP_WAIT_POLICY": "passive"}])
 def test_how_long_threads_spin_is_the_users_to_say(own: dict[str, str]) -> None:
-    assert Settings.load({}, None).worker_environment(own) == own
+    assert Settings.load({"JARVIS_EMBEDDING_MODEL": "e.gguf"}, None).worker_environment(own) == own

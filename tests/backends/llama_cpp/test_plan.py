@@ -63,8 +63,8 @@ def test_a_first_step_that_waited_for_the_disk_is_forgotten() -> None:
 
 def test_a_prompt_is_short_by_the_time_that_it_takes() -> None:
     cost = measured((0, 64, 0.32))
-    assert cost.is_short(150)
-    assert not cost.is_short(151)
+    assert cost.is_short(250)
+    assert not cost.is_short(251)
     assert not StepCost().is_short(1), "nothing is known yet"
 
 
