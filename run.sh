@@ -123,12 +123,13 @@ ensure_llama_cpp() {
     local args="$LEAN $user_cmake_args" wheels="$cache_dir/wheels" wheel want
     wheel=$({ llama_requirement; printf '%s\n' "$args"; interpreter; processor; } | digest)
     want=$({ printf '%s\n' "$wheel"; cat requirements-llama-cpp.txt; } | digest)
-    stamped llama-cpp "$want" && return
+    stamped llama-cpp "$want" && stamped llama-cpp-wheel "$wheel" && return
     mkdir -p "$wheels"
     [ -d "$wheels/$wheel" ] || build_llama_cpp "$args" "$wheels/$wheel"
     say "installing $(llama_requirement)"
     grep -v '^llama-cpp-python==' requirements-llama-cpp.txt | pip install -r /dev/stdin
     pip install --no-deps --force-reinstall "$wheels/$wheel"/*.whl
+    stamp llama-cpp-wheel "$wheel"  # the peers of ./run.sh bench are installed from the same
     stamp llama-cpp "$want"
 }
 

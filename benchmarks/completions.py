@@ -46,15 +46,13 @@ class Answer:
         return [later - earlier for earlier, later in pairs if start <= later <= end]
 
 
-async def complete(
-    url: str, prompt: str, max_tokens: int, *, answer: Answer | None = None, **sampling: float | None
-) -> Answer:
+async def complete(url: str, prompt: str, max_tokens: int, *, answer: Answer | None = None, **fields: Any) -> Answer:
     """Stream one completion to its end, over a connection of its own. With `answer`, somebody watches it grow.
 
     Raises:
         RefusedError: the server answered with an error, before the stream or in it.
     """
-    given = {name: value for name, value in sampling.items() if value is not None}
+    given = {name: value for name, value in fields.items() if value is not None}
     request = completion_request(prompt, max_tokens, **given)
     answer = answer or Answer()
     answer.began = time.perf_counter()

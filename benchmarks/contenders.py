@@ -17,6 +17,9 @@ from benchmarks.servers import SERVE, Launch, free_port
 
 OURS = "jarvis"
 EMPTY_CACHE = "jarvis, no prefix cache"
+SPECULATING = "jarvis, ngram"
+VARIANTS = (EMPTY_CACHE, SPECULATING)
+"""Ours with other settings: measured in rows of their own, without a column in the table."""
 LLAMA_SERVER = "llama-server"
 UNIFIED = "llama-server -kvu"
 PACKAGE_SERVER = "llama_cpp.server"
@@ -65,6 +68,11 @@ def jarvis(setup: Setup, **variables: str) -> Launch:
 def jarvis_without_cache(setup: Setup) -> Launch:
     """Ours, with a prefix cache that keeps nothing that is idle."""
     return jarvis(setup, JARVIS_PREFIX_CACHE_TOKENS="0")
+
+
+def jarvis_speculating(setup: Setup) -> Launch:
+    """Ours, with guesses of the next tokens from the text so far."""
+    return jarvis(setup, JARVIS_SPECULATIVE="ngram")
 
 
 def llama_server(setup: Setup, *flags: str) -> Launch:
@@ -129,6 +137,7 @@ CONTENDERS: Mapping[str, Contender] = {
     for contender in (
         Contender(OURS, jarvis, _prefill),
         Contender(EMPTY_CACHE, jarvis_without_cache, _prefill),
+        Contender(SPECULATING, jarvis_speculating, _prefill),
         Contender(LLAMA_SERVER, llama_server, _llama_server_prefill),
         Contender(UNIFIED, unified_llama_server, _llama_server_prefill),
         Contender(PACKAGE_SERVER, package_server, interrupts=True),

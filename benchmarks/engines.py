@@ -25,7 +25,7 @@ from typing import Any
 from app.settings import Settings, SettingsError, Variables
 from backends.llama_cpp.machine import physical_cores
 from benchmarks import sdist
-from benchmarks.contenders import CHOICES, EMPTY_CACHE, OURS, Setup
+from benchmarks.contenders import CHOICES, OURS, VARIANTS, Setup
 from benchmarks.peers import Peers, say
 from benchmarks.prompts import prompts_for
 from benchmarks.random_model import Shape, cached
@@ -62,7 +62,7 @@ def _complete(options: argparse.Namespace) -> None:
     options.rows = [BY_KEY[key] for key in chosen("--rows", options.rows, BY_KEY, short)]
     usual = [QUICK_PEER] if options.quick else list(CHOICES)
     peers = [] if options.servers == "none" else chosen("--servers", options.servers, CHOICES, usual)
-    options.servers = (OURS, EMPTY_CACHE, *(name for peer in peers for name in CHOICES[peer]))
+    options.servers = (OURS, *VARIANTS, *(name for peer in peers for name in CHOICES[peer]))
     if options.repeat is None:
         options.repeat = 2 if options.quick else 3
     for name in ("repeat", "slots"):
@@ -137,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, asyncio.CancelledError):
         say("interrupted")
         return 130
-    print(table(outcomes, [name for name in options.servers if name != EMPTY_CACHE]))
+    print(table(outcomes, [name for name in options.servers if name not in VARIANTS]))
     facts |= {"model": str(model), "slots": options.slots, "temperature": options.temperature}
     path = options.json or cache / "bench" / f"engines-{time.strftime('%Y%m%d-%H%M%S')}.json"
     print(f"\n{written(path, document(outcomes, **facts))}")

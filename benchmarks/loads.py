@@ -30,6 +30,7 @@ LONG_PROMPT, SEEN_BEFORE, FIRST_WORDS = 2500, 2250, 8
 STREAMS, ENDLESS, SETTLED, WATCHED = 4, 2000, 8, 24
 TYPED, LAST_WORDS = 1000, 24
 CACHE_FILL, CACHE_PIECE = 8192, 1024
+QUOTED, QUOTES = 120, 3
 
 T = TypeVar("T")
 
@@ -44,11 +45,12 @@ class Target:
     prompts: Prompts
     temperature: float | None = None
 
-    async def ask(self, prompt: str, max_tokens: int, answer: Answer | None = None) -> Answer:
-        """One streamed completion."""
+    async def ask(self, prompt: str, max_tokens: int, answer: Answer | None = None, **fields: Any) -> Answer:
+        """One streamed completion; `fields` are further ones of the request."""
         answer = answer or Answer()
+        given = {"temperature": self.temperature} | fields
         try:
-            await complete(self.server.url, prompt, max_tokens, answer=answer, temperature=self.temperature)
+            await complete(self.server.url, prompt, max_tokens, answer=answer, **given)
         except EOFError:
             if not self.contender.interrupts:
                 raise
@@ -147,6 +149,23 @@ async def full_cache(target: Target, turn: int) -> Figures:
         for number in range(CACHE_FILL // CACHE_PIECE):
             await target.ask(target.prompts.text(CACHE_PIECE, "fill", number), 1)
     return await Clients(1)(target, turn)
+
+
+async def speculation(target: Target, turn: int) -> Figures:
+    """One client's decode speed where the answer quotes the prompt, and where it says something new.
+
+    Random weights quote nothing, so a constraint holds the answer to the text. It allows every way to write a word in
+    tokens, so not every guess is right.
+    """
+    new, quoting = [], []
+    for number in range(QUOTES):
+        passage = target.prompts.text(QUOTED, "passage", turn, number)
+        new.append(await target.ask(passage, QUOTED))
+        quoting.append(await target.ask(passage, 2 * QUOTED, guided_choice=[passage]))
+    return {
+        "new text": median(answer.decode_rate for answer in new),
+        "quoting": median(answer.decode_rate for answer in quoting),
+    }
 
 
 async def _at_once(clients: Sequence[Coroutine[Any, Any, T]]) -> list[T]:

@@ -106,7 +106,7 @@ class Peers:
 
     def _wheel(self) -> Path:
         """The wheel that this environment's llama-cpp-python was installed from: `run.sh` wrote down which."""
-        stamp = Path(sys.prefix) / ".stamp-llama-cpp"
+        stamp = Path(sys.prefix) / ".stamp-llama-cpp-wheel"
         wheels = self.cache / "wheels" / (stamp.read_text() if stamp.exists() else "none")
         found = next(wheels.glob(f"llama_cpp_python-{sdist.version()}-*.whl"), None)
         if found is None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.contenders import OURS
 from benchmarks.figures import Figure, Figures, Ratio, middle, ratios
 from benchmarks.rows import Row
 
@@ -24,14 +23,17 @@ class Outcome:
 
 
 def table(outcomes: Sequence[Outcome], servers: Sequence[str]) -> str:
-    """One line for each figure with the medians of all servers; ratios below it, each with its aim."""
+    """One line for each figure with the medians of all servers; ratios below it, each with its aim.
+
+    A variant of ours is compared with ours by a ratio and has no column.
+    """
     lines = [["load", "figure", *servers]]
     notes: dict[int, list[str]] = {}
     for outcome in outcomes:
         for number, figure in enumerate(outcome.row.figures):
             title = "" if number else outcome.row.title
             lines.append([title, f"{figure.name}, {figure.unit}", *(cell(outcome, figure, name) for name in servers)])
-            notes[len(lines)] = [in_words(ratio) for ratio in ratios(figure, outcome.samples, OURS)]
+            notes[len(lines)] = [in_words(ratio) for ratio in ratios(figure, outcome.samples, outcome.row.ours)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     indent = " " * (widths[0] + 4)
     text = []
@@ -91,7 +93,7 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "comparisons": [
             _comparison(figure, ratio)
             for figure in outcome.row.figures
-            for ratio in ratios(figure, outcome.samples, OURS)
+            for ratio in ratios(figure, outcome.samples, outcome.row.ours)
         ],
     }
 

@@ -5,9 +5,26 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from benchmarks.contenders import EMPTY_CACHE, EXAMPLE_SERVER, LLAMA_SERVER, OURS, PACKAGE_SERVER, UNIFIED
+from benchmarks.contenders import (
+    EMPTY_CACHE,
+    EXAMPLE_SERVER,
+    LLAMA_SERVER,
+    OURS,
+    PACKAGE_SERVER,
+    SPECULATING,
+    UNIFIED,
+)
 from benchmarks.figures import Aim, Figure, Figures
-from benchmarks.loads import Clients, Target, full_cache, long_beside_streams, shared_prefix, type_ahead, warm_prefix
+from benchmarks.loads import (
+    Clients,
+    Target,
+    full_cache,
+    long_beside_streams,
+    shared_prefix,
+    speculation,
+    type_ahead,
+    warm_prefix,
+)
 from benchmarks.memory import worker_memory
 
 NATIVE = (LLAMA_SERVER, UNIFIED)
@@ -20,7 +37,8 @@ FEW_SLOTS_USED = (OURS, LLAMA_SERVER, PACKAGE_SERVER, EXAMPLE_SERVER)
 class Row:
     """A load, how it is called on the command line and in the table, and who takes part. `quick` ones are short.
 
-    Without a `load` there is no server: `benchmarks.in_process` measures our engine by itself.
+    Without a `load` there is no server: `benchmarks.in_process` measures our engine by itself. `ours` is who is
+    compared with the others.
     """
 
     key: str
@@ -29,6 +47,7 @@ class Row:
     figures: tuple[Figure, ...]
     servers: tuple[str, ...]
     quick: bool = False
+    ours: str = OURS
 
 
 async def memory(target: Target, turn: int) -> Figures:
@@ -109,6 +128,17 @@ ROWS = (
         ),
         (OURS, LLAMA_SERVER),
         quick=True,
+    ),
+    Row(
+        "speculation",
+        "1 client, JARVIS_SPECULATIVE=ngram",
+        speculation,
+        (
+            Figure("quoting", "tok/s", "more", (), ((OURS,),)),
+            Figure("new text", "tok/s", "more", (), ((OURS,),)),
+        ),
+        (OURS, SPECULATING),
+        ours=SPECULATING,
     ),
     Row(
         "step",

@@ -133,6 +133,12 @@ def test_a_fresh_clone_takes_the_kept_wheel(clone: Clone, tmp_path: Path, cache:
     assert not other.calls(" wheel ")
 
 
+def test_which_wheel_is_installed_is_written_down(clone: Clone, cache: Path) -> None:
+    clone.run()
+    wheel = (clone.folder / ".venv" / ".stamp-llama-cpp-wheel").read_text()
+    assert list((cache / "wheels" / wheel).glob("*.whl"))
+
+
 def test_other_cmake_arguments_build_another_wheel_and_both_are_kept(clone: Clone) -> None:
     clone.run()
     clone.run(CMAKE_ARGS="-DGGML_CUDA=on")

@@ -47,6 +47,10 @@ class Memory(Protocol):
         ...
 
 
+_COPIED_FOR_ONE = 32
+"""Tokens that are copied in much less time than one is evaluated."""
+
+
 @dataclass(frozen=True)
 class CacheShape:
     """`cells` in all, `sequences` ids of which `parallel` generate at once, and how many unused tokens to `keep`.
@@ -59,18 +63,23 @@ class CacheShape:
     sequences: int
     parallel: int
     keep: int
-    idle: int = 256
+    idle: int = 0
     """Cells that may stay unused while others compute: attention passes over each of them in every step, and threads
-    that share the cells of one sequence share them less evenly. llama.cpp looks at so many at once."""
-    worth_storing: int = 64
-    """Cells of its own that a resting sequence must have to be stored: fewer are soon evaluated again."""
-    worth_restoring: int = 64
-    """Tokens that a stored prefix must save, compared with what is still in the cache."""
+    that share the cells of one sequence share them less evenly."""
+    worth_copying: int = 8
+    """Tokens that a copy of a sequence must save, into the store or back: fewer are soon evaluated again."""
 
     @property
     def shares(self) -> bool:
         """Whether prefixes are kept and shared."""
         return self.sequences > self.parallel
+
+    def pays(self, saved: int, copied: int) -> bool:
+        """Whether it is worth it to copy a sequence of `copied` tokens that saves the evaluation of some of them.
+
+        What it shares with others is copied with it.
+        """
+        return saved >= max(self.worth_copying, copied // _COPIED_FOR_ONE)
 
 
 @dataclass(frozen=True)
@@ -154,8 +163,8 @@ class KVCells:
         match, (length, stored) = self._cached_prefix(claim), self._stored_prefix(claim)
         self._running += claim.n
         sequences = [self._take_sequence(spare=match.sequence) for _ in range(claim.n)]
-        worth_it = stored is not None and length >= match.length + self.shape.worth_restoring
-        if worth_it and stored and self._restore(sequences[0], stored, length):
+        pays = stored is not None and self.shape.pays(length - match.length, len(stored.tokens))
+        if pays and stored and self._restore(sequences[0], stored, length):
             cached = length
         else:
             match = self._cached_prefix(claim)  # anew: the attempt may have made room at its cost
@@ -167,7 +176,7 @@ class KVCells:
         return sequences, cached
 
     def settle(self) -> None:
-        """Before others compute: what nobody uses leaves the cells, but for a few.
+        """Before others compute: what nobody uses leaves the cells.
 
         Only now, and not as soon as they are unused: those that are admitted together begin with what is still here.
         """
@@ -242,7 +251,8 @@ class KVCells:
 
     def _evict(self, sequence: int) -> None:
         """Take a resting sequence out of the cells, into the store if that is worth it."""
-        if self.shape.worth_storing <= self._tree.private(sequence) and self._tree.length(sequence) <= self.shape.keep:
+        length = self._tree.length(sequence)
+        if length <= self.shape.keep and self.shape.pays(self._tree.private(sequence), length):
             key, tokens = self._tree.key(sequence), self._tree.tokens(sequence)
             if self._store.match(key, tokens)[0] < len(tokens):
                 self._store.add(Stored(key, tokens, self._memory.save(sequence)))

@@ -134,6 +134,9 @@ class Context:
             )
         self.options = options
         self.flash_attn = options.flash_attn != "off" and not any(_NO_FLASH.search(line) for line in errors)
+        plain = options.type_k == options.type_v and options.type_k in ("f16", "f32")
+        self.tiled = self.flash_attn and plain and not llama_cpp.llama_supports_gpu_offload()
+        """Whether attention over many rows works in tiles (`plan.TILE`)."""
         self.cells, self.sequences = options.cells, options.sequences
         self.vocab_size = model.vocab.size
         """Logits in a row; at most `outputs` rows of a batch have them."""

@@ -8,6 +8,7 @@ cost.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 STEP_STRETCH = 2.5
 """A step that carries tokens of a prompt may take this many times as long as the same step without them.
@@ -15,18 +16,20 @@ STEP_STRETCH = 2.5
 More lets the streams wait longer for each token, less lets the prompt wait longer for its first.
 """
 
-LONGEST_PREFILL_S = 1.0
-"""Aim for a step that only evaluates prompts, in seconds: an abort or a new request waits at most about this long."""
+LONGEST_PREFILL_S = 1.25
+"""Aim for a step that only evaluates prompts, in seconds: an abort or a new request waits at most about this long.
+
+A prompt that takes no longer than this alone is evaluated at once, whatever runs beside it. To spread it over many
+steps would cost the streams as much in all, and those who come together would run apart from each other from then on,
+in narrower steps that do less per second.
+"""
 
 LONGEST_SPECULATIVE_S = 0.06
 """The same where nobody waits for the prompt, so that whoever comes next hardly does either."""
 
-SHORT_PROMPT_S = 1.25
-"""A prompt that takes no longer than this alone is evaluated at once, beside whatever runs.
-
-To spread it over many steps would cost the streams as much in all, and those who come together would run apart from
-each other from then on, in narrower steps that do less per second.
-"""
+TILE = 64
+"""Rows from which on llama.cpp's flash attention on a CPU works in tiles of so many, each of which computes with every
+cell that any of its rows sees. So prompts do best in such tiles of their own, without decodes among them."""
 
 SMALLEST_CHUNK = 4
 """Prompt tokens that a step takes at least, so that a prompt beside many streams still gets on."""
@@ -39,6 +42,18 @@ _MEASURE_EVERY = 16  # steps with prompts beside decodes; a pure decode step amo
 _CHEAPEST = 4  # a prompt's row in a step is not believed to cost less than a decode's divided by this
 
 
+class Waiting(NamedTuple):
+    """The prompts that are not evaluated yet: how many, their tokens that are left, and what the `oldest` has in all.
+
+    `speculative`: nobody waits for them.
+    """
+
+    prompts: int = 0
+    tokens: int = 0
+    oldest: int = 0
+    speculative: bool = False
+
+
 class StepCost:
     """Running estimates, in seconds, of decode steps by width and of one prompt token, alone and beside decodes.
 
@@ -46,7 +61,9 @@ class StepCost:
     slower or faster meanwhile, so every so often a step leaves the prompts out and measures the decodes anew.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, tiled: bool = False) -> None:
+        """`tiled`: attention works in tiles of `TILE` rows."""
+        self._tiled = tiled
         self._decode_s: dict[int, float] = {}
         self._beside_s: float | None = None
         self._alone_s: float | None = None
@@ -72,28 +89,54 @@ class StepCost:
         known = min(self._decode_s, key=lambda width: (abs(width - decodes), width))
         return self._decode_s[known]
 
-    def is_short(self, tokens: int) -> bool:
-        """Whether a prompt with so many tokens to evaluate is not worth spreading over steps."""
-        return self._alone_s is not None and tokens * self._alone_s <= SHORT_PROMPT_S
+    def prompts_alone(self, decodes: int, n_batch: int, waiting: Waiting) -> int:
+        """Prompt tokens for a step without the decodes that run, which then have every other step; 0: better together.
 
-    def prefill_allowance(self, decodes: int, n_batch: int, *, prompts: int = 1, speculative: bool = False) -> int:
+        Alone, if what the step may take fills a tile of the attention.
+        """
+        if not (self._tiled and decodes and waiting.prompts and self._alone_s):
+            return 0
+        tokens = self._alone(n_batch, waiting)
+        if not self._is_short(waiting):
+            tokens = min(tokens, _power_of_two(self._budget_s(decodes, waiting) / self._alone_s))
+        return tokens if min(tokens, waiting.tokens) + decodes >= TILE else 0
+
+    def prefill_allowance(self, decodes: int, n_batch: int, waiting: Waiting) -> int:
         """Prompt tokens that the next step may take beside `decodes` rows of running sequences, `n_batch` in all.
 
-        Where more `prompts` wait than sequences run, what is added to a step grows with their ratio: to serve those who
-        wait costs the few who run less than it saves, since larger steps also do more per second. None where the step
-        is to measure the decodes.
+        None where the step is to measure the decodes.
         """
+        if not waiting.prompts:
+            return 0
         room = n_batch - decodes
-        if not decodes:
-            longest_s = LONGEST_SPECULATIVE_S if speculative else LONGEST_PREFILL_S
-            smallest = SMALLEST_CHUNK if speculative else SMALLEST_PURE_CHUNK
-            wanted = longest_s / self._alone_s if self._alone_s else SMALLEST_PURE_CHUNK
-            return min(room, max(smallest, _power_of_two(wanted)))
+        if not decodes or self._is_short(waiting):
+            return min(room, self._alone(n_batch, waiting))
         if decodes not in self._decode_s or self._steps_beside >= _MEASURE_EVERY:
             return 0
-        budget_s = (STEP_STRETCH - 1) * self._decode_s[decodes] * max(1.0, prompts / decodes)
         token_s = self._beside_s or self._alone_s or self._decode_s[decodes]
-        return max(min(room, SMALLEST_CHUNK), min(room, int(min(budget_s, LONGEST_PREFILL_S) / token_s)))
+        wanted = int(min(self._budget_s(decodes, waiting), LONGEST_PREFILL_S) / token_s)
+        if self._tiled:
+            wanted = min(wanted, TILE - 1 - decodes)
+        return min(room, max(SMALLEST_CHUNK, wanted))
+
+    def _is_short(self, waiting: Waiting) -> bool:
+        """Whether the oldest prompt is not worth spreading over steps."""
+        return self._alone_s is not None and waiting.oldest * self._alone_s <= LONGEST_PREFILL_S
+
+    def _alone(self, n_batch: int, waiting: Waiting) -> int:
+        """Prompt tokens of a step without decodes."""
+        longest_s = LONGEST_SPECULATIVE_S if waiting.speculative else LONGEST_PREFILL_S
+        smallest = SMALLEST_CHUNK if waiting.speculative else SMALLEST_PURE_CHUNK
+        wanted = longest_s / self._alone_s if self._alone_s else SMALLEST_PURE_CHUNK
+        return min(n_batch, max(smallest, _power_of_two(wanted)))
+
+    def _budget_s(self, decodes: int, waiting: Waiting) -> float:
+        """Seconds for prompts beside decodes.
+
+        Where more prompts wait than sequences run, it grows with their ratio: to serve those who wait costs the few who
+        run less than it saves, since larger steps also do more per second.
+        """
+        return (STEP_STRETCH - 1) * self.decode_step(decodes) * max(1.0, waiting.prompts / decodes)
 
 
 def share_out(remaining: Sequence[int], allowance: int, *, rest: int = 0) -> list[int]:

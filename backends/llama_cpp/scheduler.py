@@ -1,8 +1,7 @@
 """Continuous batching: one thread owns the context and evaluates, step by step, what all requests need next.
 
-Each step decodes one token for every running choice, and what they guess to follow it; what is left of the step's time
-budget goes to prompts in order of arrival. `plan` decides how much, `admission` and `cells` who, `context` executes,
-`drawing` makes answers of it. Requests and aborts come in by mail, events leave once per step.
+`admission` and `cells` decide who runs, `composing` what a step evaluates for them, `context` executes it, `drawing`
+makes answers of it. Requests and aborts come in by mail, events leave once per step.
 """
 
 from __future__ import annotations
@@ -14,15 +13,16 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, NamedTuple
+from typing import Any
 
 from backends.base import CapacityError, EngineClosedError, EngineError
 from backends.llama_cpp.admission import Admission
 from backends.llama_cpp.cells import KVCells
+from backends.llama_cpp.composing import Composer
 from backends.llama_cpp.context import Context
 from backends.llama_cpp.drawing import Drawing
 from backends.llama_cpp.job import Choice, Job
-from backends.llama_cpp.plan import SMALLEST_PURE_CHUNK, StepCost, share_out
+from backends.llama_cpp.plan import StepCost
 from backends.types import Accepted, Event, FinishReason
 
 log = logging.getLogger(__name__)
@@ -30,31 +30,11 @@ log = logging.getLogger(__name__)
 Parcel = tuple[Job, Event | EngineError | None]
 """Something for a job's reader: an event, the error that ended it, or `None` after its last event."""
 
-SCORED_AT_ONCE = 32
-"""Tokens of a prompt whose log-probabilities are wanted, per step. Always as many, where nothing else runs: flash
-attention rounds differently for chunks of another size, and scores should not depend on the speed of the machine."""
-
 STEPS_PER_ADAPTER = 8
 """Steps before requests with another adapter have their turn: each change makes llama.cpp plan its computation anew."""
 
 _CLOSED = "the engine was closed"
 _DROPPED = "speculative work gave way to a request that somebody waits for"
-
-
-class Decoding(NamedTuple):
-    """A running choice in a step, and the batch row of its `last` token; its drafts are in the rows that follow."""
-
-    job: Job
-    choice: Choice
-    row: int
-
-
-class Prefilling(NamedTuple):
-    """A stretch of a prompt in a step, and the batch row of its last token."""
-
-    job: Job
-    tokens: list[int]
-    row: int
 
 
 class Scheduler:
@@ -79,7 +59,7 @@ class Scheduler:
         self._drawing = drawing
         self._prepare = prepare
         self._prepared: Future[None] = Future()
-        self._cost = StepCost()
+        self._composer = Composer(context)
         self._deliver = deliver
         self._admission = Admission(cells)
         self._running: list[Job] = []
@@ -149,7 +129,7 @@ class Scheduler:
 
     def _main(self) -> None:
         try:
-            self._cost = self._prepare(self._context)
+            self._composer.cost = self._prepare(self._context)
         except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits in `start`
             self._closed = True
             self._prepared.set_exception(error)
@@ -207,12 +187,8 @@ class Scheduler:
         self._outbox.append((job, Accepted(prompt_tokens=len(job.prompt), cached_tokens=job.cached)))
 
     def _step(self) -> None:
-        jobs = self._turn()
-        self._context.batch.clear()
-        decoding = self._add_decodes(jobs)
-        rows = self._context.batch.rows
-        prefilling = self._add_prefills(jobs, rows)
-        if not (decoding or prefilling):
+        step = self._composer.compose(self._turn())
+        if step.empty:
             return
         started = time.monotonic()
         try:
@@ -221,12 +197,12 @@ class Scheduler:
             self._fail_all(error)
             return
         elapsed = time.monotonic() - started
-        self._cost.observe(rows, self._context.batch.rows - rows, elapsed)
+        self._composer.observe(step, elapsed)
         self._decode_s += elapsed
         self._count["steps"] += 1
-        for decode in decoding:
+        for decode in step.decoding:
             self._advance(*decode)
-        for prefill in prefilling:
+        for prefill in step.prefilling:
             self._advance_prompt(*prefill)
         self._fail_some()
 
@@ -241,49 +217,6 @@ class Scheduler:
             self._steps_left = STEPS_PER_ADAPTER
             self._context.use_adapter(self._adapter)
         return [job for job in jobs if job.request.adapter == self._adapter]
-
-    def _add_decodes(self, jobs: list[Job]) -> list[Decoding]:
-        """One token of every running choice, and then the drafts, as far as outputs reach."""
-        # Recurrent memories take rows together only in the order of their sequences.
-        running = sorted(((job, choice) for job in jobs for choice in job.running), key=lambda pair: pair[1].sequence)
-        prompts = sum(SCORED_AT_ONCE if job.every_output else 1 for job in jobs if job.unfilled)
-        spare = min(self._context.outputs, self._context.batch.capacity) - len(running) - prompts
-        decoding = []
-        for job, choice in running:
-            choice.draft = []
-            if choice.drafter:
-                # Neither more than may still come, nor more than one's share of what a step can carry.
-                most = min(job.max_new - choice.generated - 1, spare // len(running))
-                choice.draft = choice.drafter.draft(most) if most > 0 else []
-            tokens = [choice.last, *choice.draft]
-            last_row = self._context.batch.add(choice.sequence, job.position(choice), tokens, output=len(tokens))
-            decoding.append(Decoding(job, choice, last_row - len(choice.draft)))
-        return decoding
-
-    def _add_prefills(self, jobs: list[Job], decodes: int) -> list[Prefilling]:
-        """What fits of the prompts beside so many decodes."""
-        unfilled = [job for job in jobs if job.unfilled]
-        if not unfilled:
-            return []
-        batch = self._context.batch
-        oldest = unfilled[0]
-        beside = 0 if self._cost.is_short(len(oldest.prompt) - oldest.cached) else decodes
-        allowance = self._cost.prefill_allowance(
-            beside, batch.capacity - decodes + beside, prompts=len(unfilled), speculative=oldest.speculative
-        )
-        outputs = self._context.outputs - decodes
-        wanted = [min(job.unfilled, SCORED_AT_ONCE) if job.every_output else job.unfilled for job in unfilled]
-        prefilling = []
-        rest = 0 if decodes or allowance + SMALLEST_PURE_CHUNK > batch.capacity else SMALLEST_PURE_CHUNK - 1
-        for job, share in zip(unfilled, share_out(wanted, allowance, rest=rest), strict=True):
-            share = min(share, outputs) if job.every_output else share
-            rows = share if job.every_output else int(share == job.unfilled)
-            if not share or rows > outputs:
-                continue
-            outputs -= rows
-            tokens = job.prompt[job.filled : job.filled + share]
-            prefilling.append(Prefilling(job, tokens, batch.add(job.sequences[0], job.filled, tokens, output=rows)))
-        return prefilling
 
     def _advance_prompt(self, job: Job, tokens: list[int], row: int) -> None:
         """The tokens have been evaluated."""

@@ -15,7 +15,7 @@ def warm_up(context: Context) -> StepCost:
 
     The first evaluation pays for reading the weights from disk, so it is not counted.
     """
-    cost = StepCost()
+    cost = StepCost(tiled=context.tiled)
     _timed_step(context, 1)
     cost.observe(1, 0, _timed_step(context, 1))
     cost.observe(0, _PROMPT, _timed_step(context, _PROMPT))

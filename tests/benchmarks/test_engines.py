@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.contenders import CHOICES, CONTENDERS, EMPTY_CACHE, LLAMA_SERVER, OURS, UNIFIED
+from benchmarks.contenders import CHOICES, CONTENDERS, LLAMA_SERVER, OURS, UNIFIED, VARIANTS
 from benchmarks.engines import parsed
 from benchmarks.random_model import Shape, cached
 from benchmarks.rows import ROWS
@@ -28,13 +28,13 @@ def test_a_quick_run_has_short_rows_and_one_peer() -> None:
     options = parsed(["--quick"])
     assert 0 < len(options.rows) < len(ROWS)
     assert all(row.quick for row in options.rows)
-    assert options.servers == (OURS, EMPTY_CACHE, LLAMA_SERVER, UNIFIED)
+    assert options.servers == (OURS, *VARIANTS, LLAMA_SERVER, UNIFIED)
 
 
 def test_what_is_chosen_wins_over_quick() -> None:
     options = parsed(["--quick", "--rows", "16-clients, full-cache", "--servers", "none", "--repeat", "5"])
     assert [row.key for row in options.rows] == ["16-clients", "full-cache"]
-    assert options.servers == (OURS, EMPTY_CACHE)
+    assert options.servers == (OURS, *VARIANTS)
     assert options.repeat == 5
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from benchmarks.contenders import LLAMA_SERVER, OURS, PACKAGE_SERVER
+from benchmarks.contenders import LLAMA_SERVER, OURS, PACKAGE_SERVER, SPECULATING
 from benchmarks.figures import Aim, Figure, Figures
 from benchmarks.report import Outcome, document, number, table
 from benchmarks.rows import Row
@@ -37,6 +38,12 @@ def test_the_table_has_medians_ratios_spreads_and_aims() -> None:
 def test_columns_stand_below_their_heads() -> None:
     lines = table([outcome()], SERVERS).splitlines()
     assert lines[1].index("25.0") + 4 == lines[0].index(OURS) + len(OURS)
+
+
+def test_a_row_may_compare_a_variant_of_ours_with_ours() -> None:
+    row = replace(ROW, figures=(Figure("decode", "tok/s", "more", (), ((OURS,),)),), ours=SPECULATING)
+    found = Outcome(row, {OURS: [{"decode": 20.0}], SPECULATING: [{"decode": 50.0}]})
+    assert table([found], [OURS]).splitlines()[2].strip() == f"2.50 × {OURS}"
 
 
 def test_an_aim_that_is_missed_is_hard_to_overlook() -> None:

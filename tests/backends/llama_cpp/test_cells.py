@@ -138,7 +138,7 @@ def test_cached_cells_give_way_to_whoever_needs_them() -> None:
     assert (cells.cached, cells.reserved) == (0, 20)
 
 
-STORING = {"idle": 6, "worth_storing": 3, "worth_restoring": 1}
+STORING = {"idle": 6, "worth_copying": 2}
 
 
 def test_what_leaves_the_cells_comes_back_from_the_store() -> None:
@@ -147,6 +147,12 @@ def test_what_leaves_the_cells_comes_back_from_the_store() -> None:
     run(cells, memory, [2] * 10, [])
     assert (cells.cached, cells.stored) == (10, 15)
     assert run(cells, memory, [1] * 12 + [3], []) == 12
+
+
+def test_a_copy_pays_by_what_it_saves_of_what_is_copied() -> None:
+    shape = CacheShape(cells=100, sequences=8, parallel=4, keep=100)
+    assert [saved for saved in range(70) if shape.pays(saved, 100)][0] == shape.worth_copying
+    assert [saved for saved in range(70) if shape.pays(saved, 1664)][0] == 52
 
 
 def test_what_is_stored_counts_as_kept() -> None:

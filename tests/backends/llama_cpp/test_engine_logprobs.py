@@ -7,8 +7,8 @@ import msgspec
 import numpy as np
 import pytest
 
+from backends.llama_cpp.composing import SCORED_AT_ONCE
 from backends.llama_cpp.engine import LlamaCppEngine
-from backends.llama_cpp.scheduler import SCORED_AT_ONCE
 from backends.types import Delta, GenerationRequest, SamplingParams, TokenLogprob
 from tests.backends.llama_cpp.conftest import BUNDLED_MODEL, complete, greedy
 

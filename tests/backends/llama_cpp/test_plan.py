@@ -9,82 +9,111 @@ from hypothesis import strategies as st
 from backends.llama_cpp.plan import (
     SMALLEST_CHUNK,
     SMALLEST_PURE_CHUNK,
+    TILE,
     StepCost,
+    Waiting,
     new_tokens_allowed,
     share_out,
 )
 
+LONG = Waiting(prompts=1, tokens=10**9, oldest=10**9)
 
-def measured(*steps: tuple[int, int, float]) -> StepCost:
-    cost = StepCost()
+
+def measured(*steps: tuple[int, int, float], tiled: bool = False) -> StepCost:
+    cost = StepCost(tiled=tiled)
     for decodes, prefill, seconds in steps:
         cost.observe(decodes, prefill, seconds)
     return cost
 
 
 def test_without_measurements_chunks_are_small() -> None:
-    assert StepCost().prefill_allowance(0, 512) == SMALLEST_PURE_CHUNK
-    assert measured((3, 0, 0.1)).prefill_allowance(3, 512) == SMALLEST_CHUNK
+    assert StepCost().prefill_allowance(0, 512, LONG) == SMALLEST_PURE_CHUNK
+    assert measured((3, 0, 0.1)).prefill_allowance(3, 512, LONG) == SMALLEST_CHUNK
 
 
 def test_alone_a_fast_model_takes_whole_batches() -> None:
-    assert measured((0, 64, 0.001)).prefill_allowance(0, 512) == 512
+    assert measured((0, 64, 0.001)).prefill_allowance(0, 512, LONG) == 512
 
 
 def test_alone_a_slow_model_takes_what_fits_its_time() -> None:
-    assert measured((0, 64, 0.256)).prefill_allowance(0, 512) == 128
+    assert measured((0, 64, 0.32)).prefill_allowance(0, 512, LONG) == 128
 
 
 def test_what_nobody_waits_for_is_evaluated_in_short_steps() -> None:
-    assert measured((0, 64, 0.256)).prefill_allowance(0, 512, speculative=True) == 8
+    assert measured((0, 64, 0.256)).prefill_allowance(0, 512, LONG._replace(speculative=True)) == 8
 
 
 def test_alone_chunks_come_from_a_coarse_scale() -> None:
-    assert {measured((0, 100, 0.2 * noise)).prefill_allowance(0, 512) for noise in (0.6, 0.8, 0.9)} == {512}
+    assert {measured((0, 100, 0.2 * noise)).prefill_allowance(0, 512, LONG) for noise in (0.6, 0.8, 0.9)} == {512}
 
 
 def test_alone_a_very_slow_model_still_takes_the_smallest_pure_chunk() -> None:
-    assert measured((0, 64, 64.0)).prefill_allowance(0, 512) == SMALLEST_PURE_CHUNK
+    assert measured((0, 64, 64.0)).prefill_allowance(0, 512, LONG) == SMALLEST_PURE_CHUNK
 
 
 def test_beside_streams_a_step_is_stretched_by_prompts() -> None:
     cost = measured((8, 0, 0.160), (0, 64, 0.64))
-    assert cost.prefill_allowance(8, 512) == 24
+    assert cost.prefill_allowance(8, 512, LONG) == 24
 
 
 def test_where_more_wait_than_run_those_who_wait_get_more() -> None:
     cost = measured((2, 0, 0.040), (0, 64, 0.64))
-    assert [cost.prefill_allowance(2, 512, prompts=prompts) for prompts in (1, 2, 6, 100)] == [6, 6, 18, 100]
+    allowed = {
+        prompts: cost.prefill_allowance(2, 512, LONG._replace(prompts=prompts)) for prompts in (1, 2, 6, 60, 600)
+    }
+    assert allowed == {1: 6, 2: 6, 6: 18, 60: 125, 600: 125}
 
 
 def test_a_first_step_that_waited_for_the_disk_is_forgotten() -> None:
     assert measured((1, 0, 1.8), (1, 0, 0.015)).decode_step(1) == 0.015
 
 
-def test_a_prompt_is_short_by_the_time_that_it_takes() -> None:
-    cost = measured((0, 64, 0.32))
-    assert cost.is_short(250)
-    assert not cost.is_short(251)
-    assert not StepCost().is_short(1), "nothing is known yet"
+def test_a_prompt_that_takes_only_a_moment_is_evaluated_at_once() -> None:
+    cost = measured((0, 64, 0.32), (1, 0, 0.015))
+    beside = {oldest: cost.prefill_allowance(1, 512, Waiting(1, oldest, oldest)) for oldest in (250, 251)}
+    assert beside == {250: 128, 251: 4}
+    assert measured((1, 0, 0.015)).prefill_allowance(1, 512, Waiting(1, 2, 2)) == SMALLEST_CHUNK, "its cost is unknown"
+
+
+def test_where_attention_is_tiled_whole_tiles_of_prompts_have_steps_of_their_own() -> None:
+    cost = measured((0, 64, 0.32), (2, 0, 0.030), tiled=True)
+    assert cost.prompts_alone(2, 512, Waiting(1, 120, 120)) == 128
+    assert cost.prompts_alone(2, 512, Waiting(1, TILE - 2, 120)) == 128
+    assert cost.prompts_alone(2, 512, Waiting(1, TILE - 3, 120)) == 0, "what is left fills no tile"
+    assert cost.prompts_alone(2, 512, LONG) == 0, "a tile takes longer than the streams may wait"
+    assert cost.prompts_alone(2, 512, LONG._replace(prompts=20)) == 64
+    assert cost.prompts_alone(0, 512, LONG) == 0, "nothing decodes"
+    assert measured((0, 64, 0.32), (2, 0, 0.030)).prompts_alone(2, 512, Waiting(1, 120, 120)) == 0
+
+
+def test_prompts_beside_decodes_stay_below_a_tile() -> None:
+    steps = ((8, 0, 1.0), (0, 64, 0.64))
+    assert measured(*steps).prefill_allowance(8, 512, LONG) > TILE
+    assert measured(*steps, tiled=True).prefill_allowance(8, 512, LONG) == TILE - 1 - 8
+
+
+def test_nothing_is_taken_where_nothing_waits() -> None:
+    cost = measured((2, 0, 0.030), (0, 64, 0.32), tiled=True)
+    assert (cost.prompts_alone(2, 512, Waiting()), cost.prefill_allowance(2, 512, Waiting())) == (0, 0)
 
 
 def test_a_width_that_was_never_seen_is_measured_first() -> None:
     cost = measured((1, 0, 0.015), (0, 64, 0.32))
-    assert cost.prefill_allowance(4, 512) == 0
+    assert cost.prefill_allowance(4, 512, LONG) == 0
     cost.observe(4, 0, 0.040)
-    assert cost.prefill_allowance(4, 512) == 12
+    assert cost.prefill_allowance(4, 512, LONG) == 12
 
 
 def test_a_prompt_token_beside_streams_costs_what_the_step_took_longer() -> None:
     cost = measured((8, 0, 0.160), (0, 64, 0.64), (8, 16, 0.160 + 16 * 0.02))
-    assert cost.prefill_allowance(8, 512) == 12
+    assert cost.prefill_allowance(8, 512, LONG) == 12
 
 
 def test_a_machine_that_slows_down_beside_a_prompt_keeps_the_chunks() -> None:
     cost = measured((8, 0, 0.160), (0, 64, 0.64))
     chunks = []
     for _ in range(200):
-        chunks.append(cost.prefill_allowance(8, 512))
+        chunks.append(cost.prefill_allowance(8, 512, LONG))
         cost.observe(8, chunks[-1], 1.4 * (0.160 + chunks[-1] * 0.01))
     assert chunks.count(0) > 9, "now and then the decodes are measured alone"
     assert set(chunks[100:]) <= {0, 21, 22, 23, 24}
@@ -92,15 +121,15 @@ def test_a_machine_that_slows_down_beside_a_prompt_keeps_the_chunks() -> None:
 
 def test_a_step_that_took_no_longer_does_not_make_prompts_free() -> None:
     cost = measured((8, 0, 0.160), *[(8, 8, 0.100)] * 9)
-    assert cost.prefill_allowance(8, 512) < 160
+    assert cost.prefill_allowance(8, 512, LONG) < 160
 
 
 def test_a_prompt_beside_streams_always_gets_on() -> None:
-    assert measured((8, 0, 0.001), (0, 64, 64.0)).prefill_allowance(8, 512) == SMALLEST_CHUNK
+    assert measured((8, 0, 0.001), (0, 64, 64.0)).prefill_allowance(8, 512, LONG) == SMALLEST_CHUNK
 
 
 def test_a_step_never_exceeds_the_batch() -> None:
-    assert measured((0, 64, 1e-9), (8, 0, 1.0)).prefill_allowance(8, 64) == 56
+    assert measured((0, 64, 1e-9), (8, 0, 1.0)).prefill_allowance(8, 64, LONG) == 56
 
 
 def test_the_nearest_known_width_stands_for_an_unknown_one() -> None:
