@@ -67,6 +67,7 @@ class StepCost:
         self._decode_s: dict[int, float] = {}
         self._beside_s: float | None = None
         self._alone_s: float | None = None
+        self._alone_is_sure = False
         self._steps_beside = 0
 
     def observe(self, decodes: int, prefill: int, seconds: float) -> None:
@@ -75,12 +76,19 @@ class StepCost:
             self._decode_s[decodes] = _smooth(self._decode_s.get(decodes), seconds)
             self._steps_beside = 0
         elif not decodes:
-            self._alone_s = _smooth(self._alone_s, seconds / prefill)
+            self._observe_alone(prefill, seconds)
         else:
             share_s = seconds * prefill / (decodes + prefill)
             extra_s = max(seconds - self.decode_step(decodes), share_s / _CHEAPEST)
             self._beside_s = _smooth(self._beside_s, extra_s / prefill)
             self._steps_beside += 1
+
+    def _observe_alone(self, prefill: int, seconds: float) -> None:
+        """A few tokens cost more each than those of a whole chunk, so they only count as long as no chunk was seen."""
+        sure = prefill >= SMALLEST_PURE_CHUNK
+        if sure or not self._alone_is_sure:
+            old = self._alone_s if sure == self._alone_is_sure else None
+            self._alone_s, self._alone_is_sure = _smooth(old, seconds / prefill), sure
 
     def decode_step(self, decodes: int) -> float:
         """Expected seconds of a step that decodes one token for `decodes` sequences; 0 as long as nothing is known."""

@@ -75,6 +75,14 @@ def test_a_prompt_that_takes_only_a_moment_is_evaluated_at_once() -> None:
     assert measured((1, 0, 0.015)).prefill_allowance(1, 512, Waiting(1, 2, 2)) == SMALLEST_CHUNK, "its cost is unknown"
 
 
+def test_what_a_few_tokens_cost_counts_until_a_whole_chunk_was_seen() -> None:
+    few, chunk = (0, 16, 0.16), (0, 64, 0.32)
+    allowed = [
+        measured(*steps).prefill_allowance(0, 512, LONG) for steps in ((few,), (few, chunk), (few, chunk, few, few))
+    ]
+    assert allowed == [64, 128, 128]
+
+
 def test_where_attention_is_tiled_whole_tiles_of_prompts_have_steps_of_their_own() -> None:
     cost = measured((0, 64, 0.32), (2, 0, 0.030), tiled=True)
     assert cost.prompts_alone(2, 512, Waiting(1, 120, 120)) == 128
