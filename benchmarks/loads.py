@@ -154,14 +154,13 @@ async def full_cache(target: Target, turn: int) -> Figures:
 async def speculation(target: Target, turn: int) -> Figures:
     """One client's decode speed where the answer quotes the prompt, and where it says something new.
 
-    Random weights quote nothing, so a constraint holds the answer to the text. It allows every way to write a word in
-    tokens, so not every guess is right.
+    Random weights quote nothing, so a constraint holds the answer to the text.
     """
-    new, quoting = [], []
+    new, quoting, prompts = [], [], target.prompts.unambiguous()
     for number in range(QUOTES):
-        passage = target.prompts.text(QUOTED, "passage", turn, number)
+        passage = prompts.text(QUOTED, "passage", turn, number)
         new.append(await target.ask(passage, QUOTED))
-        quoting.append(await target.ask(passage, 2 * QUOTED, guided_choice=[passage]))
+        quoting.append(await target.ask(passage, QUOTED, guided_choice=[passage]))
     return {
         "new text": median(answer.decode_rate for answer in new),
         "quoting": median(answer.decode_rate for answer in quoting),

@@ -32,6 +32,11 @@ class Prompts:
         drawn = random.Random("/".join(map(str, key))).choices(self.words, k=tokens)
         return "".join(f" {chosen}" for chosen in drawn)
 
+    def unambiguous(self) -> Prompts:
+        """Texts of those words that do not begin with another: there is one way only to write them in words."""
+        known = set(self.words)
+        return Prompts([word for word in self.words if not any(word[:end] in known for end in range(1, len(word)))])
+
 
 def prompts_for(model: Path) -> Prompts:
     """The prompts that fit the model: words of its own for one that we made, by the name of the file."""

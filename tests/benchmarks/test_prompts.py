@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.prompts import prompts_for
+from benchmarks.prompts import Prompts, prompts_for
 from benchmarks.random_model import FIRST_WORD, Shape, token_texts
 
 OURS = prompts_for(Path(f"/anywhere/{Shape().name}.gguf"))
@@ -30,3 +30,8 @@ def test_every_word_for_our_model_is_a_token_of_it() -> None:
 def test_other_models_get_usual_words() -> None:
     assert "people" in THEIRS.words
     assert len(set(THEIRS.words)) == len(THEIRS.words)
+
+
+def test_unambiguous_words_do_not_begin_with_one_another() -> None:
+    assert len(OURS.unambiguous().words) == 10_000
+    assert Prompts(["in", "inside", "out", "side"]).unambiguous().words == ["in", "out", "side"]
