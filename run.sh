@@ -123,7 +123,10 @@ ensure_llama_cpp() {
     local args="$LEAN $user_cmake_args" wheels="$cache_dir/wheels" wheel want
     wheel=$({ llama_requirement; printf '%s\n' "$args"; interpreter; processor; } | digest)
     want=$({ printf '%s\n' "$wheel"; cat requirements-llama-cpp.txt; } | digest)
-    stamped llama-cpp "$want" && stamped llama-cpp-wheel "$wheel" && return
+    if stamped llama-cpp "$want"; then
+        stamped llama-cpp-wheel "$wheel" || stamp llama-cpp-wheel "$wheel"
+        return
+    fi
     mkdir -p "$wheels"
     [ -d "$wheels/$wheel" ] || build_llama_cpp "$args" "$wheels/$wheel"
     say "installing $(llama_requirement)"

@@ -49,6 +49,8 @@ class Answer:
 async def complete(url: str, prompt: str, max_tokens: int, *, answer: Answer | None = None, **fields: Any) -> Answer:
     """Stream one completion to its end, over a connection of its own. With `answer`, somebody watches it grow.
 
+    `fields` are further ones of the request; those that are `None` are left out.
+
     Raises:
         RefusedError: the server answered with an error, before the stream or in it.
     """

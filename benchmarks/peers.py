@@ -80,7 +80,7 @@ class Peers:
         Raises:
             NotAvailableError: something cannot be installed.
         """
-        wheel = self._wheel()
+        wheel = kept_wheel(self.cache)
         made_from = (sys.version, REQUIREMENTS.read_text(), wheel.parent.name)
         folder = self.folder / f"python-{digest(*made_from)}"
         interpreter = folder / "bin" / "python"
@@ -104,15 +104,6 @@ class Peers:
         except (subprocess.SubprocessError, OSError) as error:
             raise NotAvailableError(f"its sources cannot be fetched: {last_line(error)}") from None
 
-    def _wheel(self) -> Path:
-        """The wheel that this environment's llama-cpp-python was installed from: `run.sh` wrote down which."""
-        stamp = Path(sys.prefix) / ".stamp-llama-cpp-wheel"
-        wheels = self.cache / "wheels" / (stamp.read_text() if stamp.exists() else "none")
-        found = next(wheels.glob(f"llama_cpp_python-{sdist.version()}-*.whl"), None)
-        if found is None:
-            raise NotAvailableError(f"there is no wheel of {sdist.PACKAGE} in {wheels}; ./run.sh bench makes it")
-        return found
-
     def _build(self, folder: Path) -> None:
         source, build = self._sources() / "vendor" / "llama.cpp", folder / "build"
         cmake = self._cmake()
@@ -130,6 +121,20 @@ class Peers:
             run([sys.executable, "-m", "venv", "--clear", str(folder)])
             install(folder / "bin" / "python", CMAKE)
         return str(folder / "bin" / "cmake")
+
+
+def kept_wheel(cache: Path) -> Path:
+    """The wheel that this environment's llama-cpp-python was installed from: `run.sh` wrote down which.
+
+    Raises:
+        NotAvailableError: it is not kept any more.
+    """
+    stamp = Path(sys.prefix) / ".stamp-llama-cpp-wheel"
+    wheels = cache / "wheels" / (stamp.read_text() if stamp.exists() else "none")
+    found = next(wheels.glob(f"llama_cpp_python-{sdist.version()}-*.whl"), None)
+    if found is None:
+        raise NotAvailableError(f"there is no wheel of {sdist.PACKAGE} in {wheels}; ./run.sh bench makes it")
+    return found
 
 
 def say(text: str) -> None:

@@ -25,7 +25,7 @@ class Outcome:
 def table(outcomes: Sequence[Outcome], servers: Sequence[str]) -> str:
     """One line for each figure with the medians of all servers; ratios below it, each with its aim.
 
-    A variant of ours is compared with ours by a ratio and has no column.
+    A variant of ours has no column: where a row compares it with ours, its median stands before the ratio.
     """
     lines = [["load", "figure", *servers]]
     notes: dict[int, list[str]] = {}
@@ -33,7 +33,9 @@ def table(outcomes: Sequence[Outcome], servers: Sequence[str]) -> str:
         for number, figure in enumerate(outcome.row.figures):
             title = "" if number else outcome.row.title
             lines.append([title, f"{figure.name}, {figure.unit}", *(cell(outcome, figure, name) for name in servers)])
-            notes[len(lines)] = [in_words(ratio) for ratio in ratios(figure, outcome.samples, outcome.row.ours)]
+            ours = outcome.row.ours
+            who = "" if ours in servers else f"{ours}: {cell(outcome, figure, ours)}, "
+            notes[len(lines)] = [who + in_words(ratio) for ratio in ratios(figure, outcome.samples, ours)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     indent = " " * (widths[0] + 4)
     text = []

@@ -131,7 +131,7 @@ ROWS = (
     ),
     Row(
         "speculation",
-        "1 client, JARVIS_SPECULATIVE=ngram",
+        "1 client, without and with guesses (ngram)",
         speculation,
         (
             Figure("quoting", "tok/s", "more", (), ((OURS,),)),

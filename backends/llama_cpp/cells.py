@@ -64,8 +64,8 @@ class CacheShape:
     parallel: int
     keep: int
     idle: int = 0
-    """Cells that may stay unused while others compute: attention passes over each of them in every step, and threads
-    that share the cells of one sequence share them less evenly."""
+    """Cells that may stay unused while others compute. On a CPU attention passes over each of them in every step, and
+    threads that share the cells of one sequence share them less evenly."""
     worth_copying: int = 8
     """Tokens that a copy of a sequence must save, into the store or back: fewer are soon evaluated again."""
 
@@ -129,7 +129,8 @@ class KVCells:
 
     def cached_length(self, claim: Claim) -> int:
         """Tokens of the prompt that need no evaluation, from cells or from the store."""
-        return max(self._cached_prefix(claim).length, self._stored_prefix(claim)[0])
+        match = self._cached_prefix(claim)
+        return max(match.length, self._stored_prefix(claim, match)[0])
 
     def _cached_prefix(self, claim: Claim) -> Match:
         """The longest cached prefix that the claim can use: at least its last token has to be evaluated."""
@@ -138,13 +139,17 @@ class KVCells:
         match = self._tree.match(claim.key, claim.prompt[:-1])
         return match if match.length and self._memory.intact(match.sequence, match.length) else Match()
 
-    def _stored_prefix(self, claim: Claim) -> tuple[int, Stored | None]:
-        """The same among what is stored, as far as there is room for it."""
-        if not (self.shape.shares and claim.reuse):
+    def _stored_prefix(self, claim: Claim, match: Match) -> tuple[int, Stored | None]:
+        """The same among what is stored, as far as there is room for it and it is worth more than `match`."""
+        room = self.shape.cells - self.reserved
+        if not (self.shape.shares and claim.reuse) or len(claim.prompt) + claim.n * claim.new > room:
             return 0, None
-        length, stored = self._store.match(claim.key, claim.prompt[:-1])
-        needed = max(len(stored.tokens) if stored else 0, len(claim.prompt) + claim.n * claim.new)
-        return (length, stored) if needed <= self.shape.cells - self.reserved else (0, None)
+
+        def is_usable(length: int, copied: int) -> bool:
+            # What is restored has cells of its own, also for what it could have shared with those that run.
+            return copied <= room and self.shape.pays(length - match.length, copied + match.busy)
+
+        return self._store.match(claim.key, claim.prompt[:-1], is_usable)
 
     def fits(self, claim: Claim) -> bool:
         """Whether `admit` would succeed now."""
@@ -160,11 +165,11 @@ class KVCells:
         """
         if not self.fits(claim):
             raise ValueError(f"a prompt of {len(claim.prompt)} tokens does not fit")
-        match, (length, stored) = self._cached_prefix(claim), self._stored_prefix(claim)
+        match = self._cached_prefix(claim)
+        length, stored = self._stored_prefix(claim, match)
         self._running += claim.n
         sequences = [self._take_sequence(spare=match.sequence) for _ in range(claim.n)]
-        pays = stored is not None and self.shape.pays(length - match.length, len(stored.tokens))
-        if pays and stored and self._restore(sequences[0], stored, length):
+        if stored and self._restore(sequences[0], stored, length):
             cached = length
         else:
             match = self._cached_prefix(claim)  # anew: the attempt may have made room at its cost
@@ -250,12 +255,18 @@ class KVCells:
             self._evict(oldest)
 
     def _evict(self, sequence: int) -> None:
-        """Take a resting sequence out of the cells, into the store if that is worth it."""
-        length = self._tree.length(sequence)
-        if length <= self.shape.keep and self.shape.pays(self._tree.private(sequence), length):
-            key, tokens = self._tree.key(sequence), self._tree.tokens(sequence)
-            if self._store.match(key, tokens)[0] < len(tokens):
-                self._store.add(Stored(key, tokens, self._memory.save(sequence)))
+        """Take a resting sequence out of the cells, into the store if that is worth it.
+
+        What is used less recently than all that is kept beside it is not stored first and thrown out then.
+        """
+        key, tokens, private = self._tree.key(sequence), self._tree.tokens(sequence), self._tree.private(sequence)
+        known, stored = self._store.match(key, tokens)
+        room = self.shape.keep - (self.cached - private)
+        if len(tokens) <= room and self.shape.pays(min(private, len(tokens) - known), len(tokens)):
+            self._store.shrink(room - len(tokens))
+            self._store.add(Stored(key, tokens, self._memory.save(sequence)))
+        elif stored:
+            self._store.use(stored)
         self._drop(sequence)
 
     def _bound(self) -> None:

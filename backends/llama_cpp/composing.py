@@ -47,9 +47,10 @@ class Step(NamedTuple):
 class Composer:
     """Fills the context's batch, step by step, and learns from what steps cost."""
 
-    def __init__(self, context: Context) -> None:
-        self.cost = StepCost()
+    def __init__(self, context: Context, cost: StepCost) -> None:
+        """`cost` is what is known of the context's steps so far."""
         self._context = context
+        self._cost = cost
         self._decoded = False
 
     def compose(self, jobs: Sequence[Job]) -> Step:
@@ -60,14 +61,14 @@ class Composer:
         # Recurrent memories take rows together only in the order of their sequences.
         running = sorted(((job, choice) for job in jobs for choice in job.running), key=lambda pair: pair[1].sequence)
         waiting = _waiting(unfilled)
-        alone = self.cost.prompts_alone(len(running), batch.capacity, waiting)
+        alone = self._cost.prompts_alone(len(running), batch.capacity, waiting)
         decoding: list[Decoding] = []
         prefilling: list[Prefilling] = []
         if not alone or not self._decoded:
             decoding = self._add_decodes(running, sum(map(_outputs, unfilled)))
         decodes = batch.rows
         if not alone:
-            prefilling = self._add_prefills(unfilled, self.cost.prefill_allowance(decodes, batch.capacity, waiting))
+            prefilling = self._add_prefills(unfilled, self._cost.prefill_allowance(decodes, batch.capacity, waiting))
         elif not decodes:
             prefilling = self._add_prefills(unfilled, alone)
         self._decoded = bool(decoding)
@@ -75,7 +76,7 @@ class Composer:
 
     def observe(self, step: Step, seconds: float) -> None:
         """Hear how long the evaluation of a step took."""
-        self.cost.observe(step.decodes, step.prompt_tokens, seconds)
+        self._cost.observe(step.decodes, step.prompt_tokens, seconds)
 
     def _add_decodes(self, running: Sequence[tuple[Job, Choice]], reserved: int) -> list[Decoding]:
         """One token of every choice, and then the drafts, as far as there are outputs; prompts have some `reserved`."""
@@ -97,9 +98,9 @@ class Composer:
         """So many tokens of the prompts, in order, beside what is in the batch."""
         batch = self._context.batch
         outputs = self._context.outputs - batch.rows
-        wanted = [min(job.unfilled, SCORED_AT_ONCE) if job.every_output else job.unfilled for job in unfilled]
-        alone = not batch.rows and allowance + SMALLEST_PURE_CHUNK <= batch.capacity
-        rest = SMALLEST_PURE_CHUNK - 1 if alone else 0
+        wanted = list(map(_wanted, unfilled))
+        has_room = not batch.rows and allowance + SMALLEST_PURE_CHUNK <= batch.capacity
+        rest = SMALLEST_PURE_CHUNK - 1 if has_room else 0
         prefilling = []
         for job, share in zip(unfilled, share_out(wanted, allowance, rest=rest), strict=True):
             share = min(share, outputs) if job.every_output else share
@@ -118,10 +119,15 @@ def _waiting(unfilled: Sequence[Job]) -> Waiting:
     oldest = unfilled[0]
     return Waiting(
         prompts=len(unfilled),
-        tokens=sum(job.unfilled for job in unfilled),
+        tokens=sum(map(_wanted, unfilled)),
         oldest=len(oldest.prompt) - oldest.cached,
         speculative=oldest.speculative,
     )
+
+
+def _wanted(job: Job) -> int:
+    """Tokens of the job's prompt that a step may take at most."""
+    return min(job.unfilled, SCORED_AT_ONCE) if job.every_output else job.unfilled
 
 
 def _outputs(job: Job) -> int:

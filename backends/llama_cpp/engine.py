@@ -159,7 +159,8 @@ class LlamaCppEngine:
         if keep is None:
             keep = machine.prefix_tokens(self._cell.size_bytes(*llama.cache_types), machine.available_memory())
         sequences = context.sequences if keep else llama.n_parallel
-        return CacheShape(context.cells, sequences, llama.n_parallel, keep)
+        idle = machine.idle_cells(gpu=llama_cpp.llama_supports_gpu_offload())
+        return CacheShape(context.cells, sequences, llama.n_parallel, keep, idle)
 
     @cached_property
     def _speculates(self) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 _BYTES_WORTH_A_THREAD = 32 * 2**20  # with less, meeting the others takes a good part of each operation
 _FEWEST_TOKENS = 512
+_IDLE_ON_A_GPU = 1024
 _TOPOLOGY = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 
 
@@ -50,6 +51,14 @@ def prefix_tokens(token_bytes: float, available: int | None) -> int:
     """Tokens of past prompts to remember: what fits two gibibytes and an eighth of the free memory."""
     most = 2**31 if available is None else min(2**31, available // 8)
     return int(most // token_bytes) if token_bytes > 0 else 0
+
+
+def idle_cells(*, gpu: bool) -> int:
+    """KV cells that may stay unused while others compute: none on a CPU, where each slows down every step.
+
+    On a GPU they cost next to nothing, and to move them out takes the bus to ordinary memory.
+    """
+    return _IDLE_ON_A_GPU if gpu else 0
 
 
 def windows_that_fit(wanted: int, window_bytes: int, available: int | None) -> int:

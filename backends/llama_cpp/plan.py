@@ -1,4 +1,4 @@
-"""How much the next step does, decided from values alone: how many prompt tokens fit beside the decodes.
+"""How much the next step does, decided from values alone: how many prompt tokens, beside the decodes or without them.
 
 A prompt chunk of `n_batch` tokens beside running streams would stall them for many times a decode step, and a native
 decode call cannot be interrupted. So a step has a time budget, and chunk sizes follow from what steps were measured to
@@ -19,9 +19,9 @@ More lets the streams wait longer for each token, less lets the prompt wait long
 LONGEST_PREFILL_S = 1.25
 """Aim for a step that only evaluates prompts, in seconds: an abort or a new request waits at most about this long.
 
-A prompt that takes no longer than this alone is evaluated at once, whatever runs beside it. To spread it over many
-steps would cost the streams as much in all, and those who come together would run apart from each other from then on,
-in narrower steps that do less per second.
+A prompt that takes no longer than this alone has no budget, whatever runs beside it. To spread it over many steps would
+cost the streams as much in all, and those who come together would run apart from each other from then on, in narrower
+steps that do less per second.
 """
 
 LONGEST_SPECULATIVE_S = 0.06
@@ -107,12 +107,13 @@ class StepCost:
         tokens = self._alone(n_batch, waiting)
         if not self._is_short(waiting):
             tokens = min(tokens, _power_of_two(self._budget_s(decodes, waiting) / self._alone_s))
-        return tokens if min(tokens, waiting.tokens) + decodes >= TILE else 0
+        rows = min(n_batch, min(tokens, waiting.tokens) + decodes)
+        return tokens if decodes < TILE <= rows else 0
 
     def prefill_allowance(self, decodes: int, n_batch: int, waiting: Waiting) -> int:
         """Prompt tokens that the next step may take beside `decodes` rows of running sequences, `n_batch` in all.
 
-        None where the step is to measure the decodes.
+        It is 0 where the step is to measure the decodes.
         """
         if not waiting.prompts:
             return 0
@@ -123,7 +124,7 @@ class StepCost:
             return 0
         token_s = self._beside_s or self._alone_s or self._decode_s[decodes]
         wanted = int(min(self._budget_s(decodes, waiting), LONGEST_PREFILL_S) / token_s)
-        if self._tiled:
+        if self._tiled and decodes + SMALLEST_CHUNK < TILE:
             wanted = min(wanted, TILE - 1 - decodes)
         return min(room, max(SMALLEST_CHUNK, wanted))
 

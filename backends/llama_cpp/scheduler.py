@@ -59,7 +59,7 @@ class Scheduler:
         self._drawing = drawing
         self._prepare = prepare
         self._prepared: Future[None] = Future()
-        self._composer = Composer(context)
+        self._composer: Composer
         self._deliver = deliver
         self._admission = Admission(cells)
         self._running: list[Job] = []
@@ -129,7 +129,7 @@ class Scheduler:
 
     def _main(self) -> None:
         try:
-            self._composer.cost = self._prepare(self._context)
+            self._composer = Composer(self._context, self._prepare(self._context))
         except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits in `start`
             self._closed = True
             self._prepared.set_exception(error)

@@ -6,7 +6,7 @@ nothing but memory, and to copy them back is far cheaper than to evaluate them a
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,13 +32,16 @@ class PrefixStore:
         """Tokens of all that is stored."""
         self._stored: dict[Stored, None] = {}  # in the order of their last use
 
-    def match(self, key: Hashable, tokens: list[int]) -> tuple[int, Stored | None]:
-        """The stored sequence that shares the longest prefix with `tokens`, and how long that is."""
-        best, longest = None, 0
-        for stored in self._stored:
-            if stored.key == key and (length := shared_length(stored.tokens, tokens)) > longest:
-                best, longest = stored, length
-        return longest, best
+    def match(
+        self, key: Hashable, tokens: list[int], is_usable: Callable[[int, int], bool] = lambda _length, _copied: True
+    ) -> tuple[int, Stored | None]:
+        """How long a prefix of `tokens` is stored, and the shortest sequence that has it.
+
+        `is_usable` gets the length of a prefix and that of the sequence which would have to be copied for it.
+        """
+        found = [(shared_length(stored.tokens, tokens), stored) for stored in self._stored if stored.key == key]
+        usable = [(length, stored) for length, stored in found if length and is_usable(length, len(stored.tokens))]
+        return max(usable, key=lambda pair: (pair[0], -len(pair[1].tokens)), default=(0, None))
 
     def add(self, stored: Stored) -> None:
         """Keep a sequence. Those that it continues are not needed any more."""

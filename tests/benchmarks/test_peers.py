@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import peers
+from benchmarks import peers, sdist
 from benchmarks.peers import NotAvailableError, Peers
 
 BUILD_LOG = """\
@@ -41,6 +41,15 @@ def test_a_command_that_fails_or_is_missing_is_said_with_its_last_words() -> Non
 def test_without_our_wheel_the_python_servers_are_not_available(tmp_path: Path) -> None:
     with pytest.raises(NotAvailableError, match="there is no wheel"):
         Peers(tmp_path).python()
+
+
+def test_our_wheel_is_the_one_that_run_sh_wrote_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    (tmp_path / ".stamp-llama-cpp-wheel").write_text("ours")
+    for name in ("other", "ours"):
+        (tmp_path / "wheels" / name).mkdir(parents=True)
+        (tmp_path / "wheels" / name / f"llama_cpp_python-{sdist.version()}-py3-none-any.whl").touch()
+    assert peers.kept_wheel(tmp_path).parent.name == "ours"
 
 
 def test_a_complete_build_is_found_again(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_columns_stand_below_their_heads() -> None:
 def test_a_row_may_compare_a_variant_of_ours_with_ours() -> None:
     row = replace(ROW, figures=(Figure("decode", "tok/s", "more", (), ((OURS,),)),), ours=SPECULATING)
     found = Outcome(row, {OURS: [{"decode": 20.0}], SPECULATING: [{"decode": 50.0}]})
-    assert table([found], [OURS]).splitlines()[2].strip() == f"2.50 × {OURS}"
+    assert table([found], [OURS]).splitlines()[2].strip() == f"{SPECULATING}: 50.0, 2.50 × {OURS}"
 
 
 def test_an_aim_that_is_missed_is_hard_to_overlook() -> None:

@@ -18,6 +18,7 @@ class SimulatedMemory:
 
     def __init__(self) -> None:
         self.seen: dict[int, list[tuple[Hashable, int, object]]] = {}
+        self.saved = 0
 
     def write(self, sequence: int, key: Hashable, tokens: list[int]) -> None:
         self.seen.setdefault(sequence, []).extend((key, token, object()) for token in tokens)
@@ -43,6 +44,7 @@ class SimulatedMemory:
         self.seen.pop(sequence, None)
 
     def save(self, sequence: int) -> Any:
+        self.saved += 1
         return self.text(sequence)
 
     def restore(self, sequence: int, saved: Any) -> bool:
@@ -153,6 +155,40 @@ def test_a_copy_pays_by_what_it_saves_of_what_is_copied() -> None:
     shape = CacheShape(cells=100, sequences=8, parallel=4, keep=100)
     assert [saved for saved in range(70) if shape.pays(saved, 100)][0] == shape.worth_copying
     assert [saved for saved in range(70) if shape.pays(saved, 1664)][0] == 52
+
+
+def test_what_is_kept_together_never_exceeds_what_was_allowed() -> None:
+    cells, memory = kv_cells(keep=40, extra=8, worth_copying=1)
+    for tail in range(6):
+        run(cells, memory, [9] * 20 + [tail] * 3, [])
+    cells.settle()
+    assert cells.cached == 0
+    assert 0 < cells.stored <= 40
+    assert memory.saved == 1, "what would be thrown out at once is not copied"
+
+
+def test_what_the_store_has_already_is_not_copied_for_a_few_tokens_more() -> None:
+    cells, memory = kv_cells(cells=1000, keep=1000, worth_copying=2)
+    for length in (320, 325, 340):
+        run(cells, memory, [1] * length, [])
+        cells.settle()
+    assert (cells.stored, memory.saved) == (340, 2)
+
+
+def test_of_stored_texts_with_the_same_prefix_the_shortest_comes_back() -> None:
+    cells, memory = kv_cells(cells=1000, keep=1000)
+    for length in (500, 30):
+        run(cells, memory, [1] * 12 + [length] * length, [])
+        cells.settle()
+    assert cells.cached_length(Claim("", [1] * 12 + [0])) == 12
+    assert run(cells, memory, [1] * 12 + [0], []) == 12
+
+
+def test_followers_count_only_what_is_worth_restoring() -> None:
+    cells, memory = kv_cells(cells=1000, keep=1000)
+    run(cells, memory, [1] * 12 + [2] * 500, [])
+    cells.settle()
+    assert cells.cached_length(Claim("", [1] * 12 + [0])) == 0
 
 
 def test_what_is_stored_counts_as_kept() -> None:

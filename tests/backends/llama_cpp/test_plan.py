@@ -91,6 +91,7 @@ def test_where_attention_is_tiled_whole_tiles_of_prompts_have_steps_of_their_own
     assert cost.prompts_alone(2, 512, LONG) == 0, "a tile takes longer than the streams may wait"
     assert cost.prompts_alone(2, 512, LONG._replace(prompts=20)) == 64
     assert cost.prompts_alone(0, 512, LONG) == 0, "nothing decodes"
+    assert cost.prompts_alone(2, 48, Waiting(1, 120, 120)) == 0, "no batch can fill a tile"
     assert measured((0, 64, 0.32), (2, 0, 0.030)).prompts_alone(2, 512, Waiting(1, 120, 120)) == 0
 
 
@@ -98,6 +99,12 @@ def test_prompts_beside_decodes_stay_below_a_tile() -> None:
     steps = ((8, 0, 1.0), (0, 64, 0.64))
     assert measured(*steps).prefill_allowance(8, 512, LONG) > TILE
     assert measured(*steps, tiled=True).prefill_allowance(8, 512, LONG) == TILE - 1 - 8
+
+
+def test_where_decodes_alone_fill_a_tile_prompts_come_with_them() -> None:
+    cost = measured((68, 0, 0.4), (0, 64, 0.32), tiled=True)
+    assert cost.prompts_alone(68, 512, Waiting(1, 120, 120)) == 0
+    assert cost.prefill_allowance(68, 512, LONG) > TILE
 
 
 def test_nothing_is_taken_where_nothing_waits() -> None:
