@@ -123,11 +123,13 @@ async def long_beside_streams(target: Target, turn: int) -> Figures:
         await _until_each_has(streams, SETTLED + WATCHED)
         normal = _gaps(streams, began, time.perf_counter())
         beside = await target.ask(target.prompts.text(LONG_PROMPT, "beside", turn), FIRST_WORDS)
-        disturbed = _gaps(streams, beside.began, beside.arrivals[0] if beside.arrivals else beside.ended)
+        until = beside.arrivals[0] if beside.arrivals else beside.ended
+        disturbed, longest = (_gaps(streams, beside.began, until, share) for share in (0.95, 1.0))
     return {
         "normal gap p95": normal * 1e3,
         "gap p95 beside": disturbed * 1e3,
         "gap stretch": disturbed / normal,
+        "longest gap beside": longest * 1e3,
         "first text alone": alone.first_s,
         "first text beside": beside.first_s,
         "first text stretch": beside.first_s / alone.first_s,
@@ -193,9 +195,9 @@ async def _until_each_has(streams: Sequence[Answer], pieces: int) -> None:
         await asyncio.sleep(0.005)
 
 
-def _gaps(streams: Sequence[Answer], start: float, end: float) -> float:
-    """The 95th percentile of the gaps that end between two moments."""
+def _gaps(streams: Sequence[Answer], start: float, end: float, share: float = 0.95) -> float:
+    """What `share` of the gaps that end between two moments do not exceed, in seconds."""
     gaps = [gap for stream in streams for gap in stream.gaps(start, end)]
     if not gaps:
         return end - start  # nothing came at all: that was the gap
-    return quantile(gaps, 0.95)
+    return quantile(gaps, share)

@@ -104,6 +104,7 @@ ROWS = (
             Figure("normal gap p95", "ms", "less"),
             Figure("gap p95 beside", "ms", "less"),
             Figure("gap stretch", "×", "less", (Aim(3.0, at_least=False),)),
+            Figure("longest gap beside", "ms", "less"),
             Figure("first text alone", "s", "less"),
             Figure("first text beside", "s", "less"),
             Figure("first text stretch", "×", "less", (Aim(2.0, at_least=False),)),

@@ -50,6 +50,9 @@ class Memory(Protocol):
 _COPIED_FOR_ONE = 32
 """Tokens that are copied in much less time than one is evaluated."""
 
+_BUSY_FOR_ONE_IDLE = 8
+"""Cells in use beside which an idle one makes hardly a difference."""
+
 
 @dataclass(frozen=True)
 class CacheShape:
@@ -181,11 +184,11 @@ class KVCells:
         return sequences, cached
 
     def settle(self) -> None:
-        """Before others compute: what nobody uses leaves the cells.
+        """Before others compute: what nobody uses leaves the cells, but for a few.
 
         Only now, and not as soon as they are unused: those that are admitted together begin with what is still here.
         """
-        self._make_room(self.cached - self.shape.idle)
+        self._make_room(self.cached - max(self.shape.idle, self._tree.busy_cells // _BUSY_FOR_ONE_IDLE))
 
     def _share(self, sequence: int, key: Hashable, match: Match) -> None:
         """Begin a sequence with a prefix of another."""

@@ -52,6 +52,7 @@ class Composer:
         self._context = context
         self._cost = cost
         self._decoded = False
+        self._share = self._due_s = 0.0
 
     def compose(self, jobs: Sequence[Job]) -> Step:
         """The next step of these jobs, in order of arrival. The batch holds it afterwards."""
@@ -62,21 +63,20 @@ class Composer:
         running = sorted(((job, choice) for job in jobs for choice in job.running), key=lambda pair: pair[1].sequence)
         waiting = _waiting(unfilled)
         alone = self._cost.prompts_alone(len(running), batch.capacity, waiting)
-        decoding: list[Decoding] = []
-        prefilling: list[Prefilling] = []
-        if not alone or not self._decoded:
-            decoding = self._add_decodes(running, sum(map(_outputs, unfilled)))
+        if alone and self._decoded and self._due_s <= 0:
+            self._decoded, self._share = False, self._cost.decodes_share(len(running), waiting)
+            return Step([], self._add_prefills(unfilled, alone), 0, batch.rows)
+        decoding = self._add_decodes(running, sum(map(_outputs, unfilled)))
         decodes = batch.rows
-        if not alone:
-            prefilling = self._add_prefills(unfilled, self._cost.prefill_allowance(decodes, batch.capacity, waiting))
-        elif not decodes:
-            prefilling = self._add_prefills(unfilled, alone)
-        self._decoded = bool(decoding)
+        allowance = 0 if alone else self._cost.prefill_allowance(decodes, batch.capacity, waiting)
+        prefilling = self._add_prefills(unfilled, allowance)
+        self._decoded, self._share = bool(decoding), 0.0
         return Step(decoding, prefilling, decodes, batch.rows - decodes)
 
     def observe(self, step: Step, seconds: float) -> None:
         """Hear how long the evaluation of a step took."""
         self._cost.observe(step.decodes, step.prompt_tokens, seconds)
+        self._due_s = self._due_s - seconds if step.decodes else self._share * seconds
 
     def _add_decodes(self, running: Sequence[tuple[Job, Choice]], reserved: int) -> list[Decoding]:
         """One token of every choice, and then the drafts, as far as there are outputs; prompts have some `reserved`."""

@@ -16,12 +16,19 @@ STEP_STRETCH = 2.5
 More lets the streams wait longer for each token, less lets the prompt wait longer for its first.
 """
 
-LONGEST_PREFILL_S = 1.25
+LONGEST_PREFILL_S = 1.5
 """Aim for a step that only evaluates prompts, in seconds: an abort or a new request waits at most about this long.
 
 A prompt that takes no longer than this alone has no budget, whatever runs beside it. To spread it over many steps would
 cost the streams as much in all, and those who come together would run apart from each other from then on, in narrower
 steps that do less per second.
+"""
+
+DECODES_SHARE = 1.2
+"""Seconds that running sequences get for each that a long prompt had the machine to itself.
+
+So both get about half of the time: a prompt takes a little more than twice as long as alone, and a stream goes on at full
+speed between pauses that are less than one in twenty of its gaps.
 """
 
 LONGEST_SPECULATIVE_S = 0.06
@@ -98,17 +105,23 @@ class StepCost:
         return self._decode_s[known]
 
     def prompts_alone(self, decodes: int, n_batch: int, waiting: Waiting) -> int:
-        """Prompt tokens for a step without the decodes that run, which then have every other step; 0: better together.
+        """Prompt tokens for a step in which the decodes that run have to rest; 0: prompts go along with them.
 
-        Alone, if what the step may take fills a tile of the attention.
+        They have to, if what waits fills a tile of the attention.
         """
         if not (self._tiled and decodes and waiting.prompts and self._alone_s):
             return 0
         tokens = self._alone(n_batch, waiting)
-        if not self._is_short(waiting):
-            tokens = min(tokens, _power_of_two(self._budget_s(decodes, waiting) / self._alone_s))
         rows = min(n_batch, min(tokens, waiting.tokens) + decodes)
         return tokens if decodes < TILE <= rows else 0
+
+    def decodes_share(self, decodes: int, waiting: Waiting) -> float:
+        """Seconds of decodes that have to follow each second of prompts alone; at least one step does in any case.
+
+        Where more prompts wait than sequences run it is less: to serve those who wait costs the few who run less than it
+        saves, since wider steps also do more per second.
+        """
+        return 0.0 if self._is_short(waiting) else DECODES_SHARE / max(1.0, waiting.prompts / decodes)
 
     def prefill_allowance(self, decodes: int, n_batch: int, waiting: Waiting) -> int:
         """Prompt tokens that the next step may take beside `decodes` rows of running sequences, `n_batch` in all.

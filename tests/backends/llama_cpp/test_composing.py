@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, cast
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from backends.llama_cpp.composing import SCORED_AT_ONCE, Composer, Step
 from backends.llama_cpp.job import Choice, Job
-from backends.llama_cpp.plan import TILE, StepCost
+from backends.llama_cpp.plan import DECODES_SHARE, TILE, StepCost
 from backends.types import GenerationRequest, SamplingParams
 
 CAPACITY, OUTPUTS = 512, 96
@@ -79,13 +80,13 @@ def test_a_prompt_that_fills_a_tile_and_the_decodes_take_turns() -> None:
     jobs = [job(0), job(1, prompt=120), job(2, prompt=120)]
     steps = [evaluate(made, jobs) for _ in range(5)]
     assert [step.decodes for step in steps] == [1, 0, 1, 0, 1]
-    assert [step.prompt_tokens for step in steps] == [0, 120, 0, 120, 0]
+    assert [step.prompt_tokens for step in steps] == [0, 128, 0, 112, 0]
 
 
 def test_where_attention_is_not_tiled_they_share_a_step() -> None:
     made, _ = composer(tiled=False)
     step = evaluate(made, [job(0), job(1, prompt=120)])
-    assert (step.decodes, step.prompt_tokens) == (1, 64)
+    assert (step.decodes, step.prompt_tokens) == (1, 120)
 
 
 def test_prompts_that_are_scored_stay_beside_decodes_since_they_fill_no_tile() -> None:
@@ -96,8 +97,24 @@ def test_prompts_that_are_scored_stay_beside_decodes_since_they_fill_no_tile() -
     assert {step.prompt_tokens for step in steps} == {SCORED_AT_ONCE}
 
 
-def test_a_long_prompt_gets_a_little_of_every_step() -> None:
+def test_a_long_prompt_and_the_streams_share_the_time() -> None:
     made, _ = composer()
+    jobs = [job(0), job(1, prompt=5000)]
+    steps = [evaluate(made, jobs) for _ in range(80)]
+    prompts = [step for step in steps if not step.decodes]
+    assert {step.prompt_tokens for step in prompts} == {128}
+    assert 0.9 < TOKEN_S * 128 * len(prompts) / (DECODE_S * (len(steps) - len(prompts))) * DECODES_SHARE < 1.2
+
+
+def test_where_many_long_prompts_wait_they_get_more() -> None:
+    made, _ = composer()
+    jobs = [job(0), *(job(at, prompt=5000) for at in range(1, 9))]
+    steps = [evaluate(made, jobs) for _ in range(30)]
+    assert sum(not step.decodes for step in steps) > 9
+
+
+def test_where_attention_is_not_tiled_a_long_prompt_gets_a_little_of_every_step() -> None:
+    made, _ = composer(tiled=False)
     jobs = [job(0), job(1, prompt=5000)]
     steps = [evaluate(made, jobs) for _ in range(4)]
     assert all(step.decodes == 1 and 0 < step.prompt_tokens < TILE for step in steps)
@@ -120,14 +137,14 @@ def test_everybody_gets_on_and_no_limit_is_exceeded(tiled: bool, shapes: list[tu
     made, context = composer(tiled=tiled)
     jobs = [job(at, prompt, drafts=drafts, scored=scored) for at, (prompt, drafts, scored) in enumerate(shapes)]
     decoding = [running for running in jobs if running.running]
-    for _ in range(6):
+    for _ in range(2):
         oldest = next((waiting for waiting in jobs if waiting.unfilled), None)
         before = oldest.filled if oldest else 0
         steps = []
-        for _ in range(3):  # one of them may leave the prompts out to measure the decodes
+        for _ in range(30):
             steps.append(evaluate(made, jobs))
             assert context.batch.rows <= CAPACITY
             assert context.batch.outputs <= OUTPUTS
-        for pair in (steps[:2], steps[1:]):
+        for pair in pairwise(steps):
             assert all(any(job in [at.job for at in step.decoding] for step in pair) for job in decoding)
         assert oldest is None or oldest.filled > before

@@ -36,7 +36,7 @@ def test_alone_a_fast_model_takes_whole_batches() -> None:
 
 
 def test_alone_a_slow_model_takes_what_fits_its_time() -> None:
-    assert measured((0, 64, 0.32)).prefill_allowance(0, 512, LONG) == 128
+    assert measured((0, 64, 0.48)).prefill_allowance(0, 512, LONG) == 128
 
 
 def test_what_nobody_waits_for_is_evaluated_in_short_steps() -> None:
@@ -61,7 +61,7 @@ def test_where_more_wait_than_run_those_who_wait_get_more() -> None:
     allowed = {
         prompts: cost.prefill_allowance(2, 512, LONG._replace(prompts=prompts)) for prompts in (1, 2, 6, 60, 600)
     }
-    assert allowed == {1: 6, 2: 6, 6: 18, 60: 125, 600: 125}
+    assert allowed == {1: 6, 2: 6, 6: 18, 60: 150, 600: 150}
 
 
 def test_a_first_step_that_waited_for_the_disk_is_forgotten() -> None:
@@ -70,8 +70,8 @@ def test_a_first_step_that_waited_for_the_disk_is_forgotten() -> None:
 
 def test_a_prompt_that_takes_only_a_moment_is_evaluated_at_once() -> None:
     cost = measured((0, 64, 0.32), (1, 0, 0.015))
-    beside = {oldest: cost.prefill_allowance(1, 512, Waiting(1, oldest, oldest)) for oldest in (250, 251)}
-    assert beside == {250: 128, 251: 4}
+    beside = {oldest: cost.prefill_allowance(1, 512, Waiting(1, oldest, oldest)) for oldest in (300, 301)}
+    assert beside == {300: 256, 301: 4}
     assert measured((1, 0, 0.015)).prefill_allowance(1, 512, Waiting(1, 2, 2)) == SMALLEST_CHUNK, "its cost is unknown"
 
 
@@ -80,16 +80,15 @@ def test_what_a_few_tokens_cost_counts_until_a_whole_chunk_was_seen() -> None:
     allowed = [
         measured(*steps).prefill_allowance(0, 512, LONG) for steps in ((few,), (few, chunk), (few, chunk, few, few))
     ]
-    assert allowed == [64, 128, 128]
+    assert allowed == [128, 256, 256]
 
 
 def test_where_attention_is_tiled_whole_tiles_of_prompts_have_steps_of_their_own() -> None:
     cost = measured((0, 64, 0.32), (2, 0, 0.030), tiled=True)
-    assert cost.prompts_alone(2, 512, Waiting(1, 120, 120)) == 128
-    assert cost.prompts_alone(2, 512, Waiting(1, TILE - 2, 120)) == 128
+    assert cost.prompts_alone(2, 512, Waiting(1, 120, 120)) == 256
+    assert cost.prompts_alone(2, 512, Waiting(1, TILE - 2, 120)) == 256
     assert cost.prompts_alone(2, 512, Waiting(1, TILE - 3, 120)) == 0, "what is left fills no tile"
-    assert cost.prompts_alone(2, 512, LONG) == 0, "a tile takes longer than the streams may wait"
-    assert cost.prompts_alone(2, 512, LONG._replace(prompts=20)) == 64
+    assert cost.prompts_alone(2, 512, LONG) == 256
     assert cost.prompts_alone(0, 512, LONG) == 0, "nothing decodes"
     assert cost.prompts_alone(2, 48, Waiting(1, 120, 120)) == 0, "no batch can fill a tile"
     assert measured((0, 64, 0.32), (2, 0, 0.030)).prompts_alone(2, 512, Waiting(1, 120, 120)) == 0
@@ -99,6 +98,12 @@ def test_prompts_beside_decodes_stay_below_a_tile() -> None:
     steps = ((8, 0, 1.0), (0, 64, 0.64))
     assert measured(*steps).prefill_allowance(8, 512, LONG) > TILE
     assert measured(*steps, tiled=True).prefill_allowance(8, 512, LONG) == TILE - 1 - 8
+
+
+def test_long_prompts_leave_decodes_their_share_and_more_prompts_leave_less() -> None:
+    cost = measured((0, 64, 0.32), (2, 0, 0.030), tiled=True)
+    waiting = (Waiting(1, 120, 120), LONG, LONG._replace(prompts=2), LONG._replace(prompts=8))
+    assert [cost.decodes_share(2, prompts) for prompts in waiting] == [0, 1.2, 1.2, 0.3]
 
 
 def test_where_decodes_alone_fill_a_tile_prompts_come_with_them() -> None:
