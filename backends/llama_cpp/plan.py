@@ -27,8 +27,8 @@ steps that do less per second.
 DECODES_SHARE = 1.2
 """Seconds that running sequences get for each that a long prompt had the machine to itself.
 
-So both get about half of the time: a prompt takes a little more than twice as long as alone, and a stream goes on at full
-speed between pauses that are less than one in twenty of its gaps.
+So both get about half of the time: a prompt takes a little more than twice as long as alone, and a stream goes on at
+full speed between pauses that are less than one in twenty of its gaps.
 """
 
 LONGEST_SPECULATIVE_S = 0.06
@@ -118,8 +118,8 @@ class StepCost:
     def decodes_share(self, decodes: int, waiting: Waiting) -> float:
         """Seconds of decodes that have to follow each second of prompts alone; at least one step does in any case.
 
-        Where more prompts wait than sequences run it is less: to serve those who wait costs the few who run less than it
-        saves, since wider steps also do more per second.
+        Where more prompts wait than sequences run it is less: to serve those who wait costs the few who run less than
+        it saves, since wider steps also do more per second.
         """
         return 0.0 if self._is_short(waiting) else DECODES_SHARE / max(1.0, waiting.prompts / decodes)
 
