@@ -52,7 +52,8 @@ class Composer:
         self._context = context
         self._cost = cost
         self._decoded = False
-        self._share = self._due_s = 0.0
+        self._resting: tuple[int, Waiting] | None = None
+        self._due_s = 0.0
 
     def compose(self, jobs: Sequence[Job]) -> Step:
         """The next step of these jobs, in order of arrival. The batch holds it afterwards."""
@@ -64,19 +65,22 @@ class Composer:
         waiting = _waiting(unfilled)
         alone = self._cost.prompts_alone(len(running), batch.capacity, waiting)
         if alone and self._decoded and self._due_s <= 0:
-            self._decoded, self._share = False, self._cost.decodes_share(len(running), waiting)
+            self._decoded, self._resting = False, (len(running), waiting)
             return Step([], self._add_prefills(unfilled, alone), 0, batch.rows)
         decoding = self._add_decodes(running, sum(map(_outputs, unfilled)))
         decodes = batch.rows
         allowance = 0 if alone else self._cost.prefill_allowance(decodes, batch.capacity, waiting)
         prefilling = self._add_prefills(unfilled, allowance)
-        self._decoded, self._share = bool(decoding), 0.0
+        self._decoded, self._resting = bool(decoding), None
         return Step(decoding, prefilling, decodes, batch.rows - decodes)
 
     def observe(self, step: Step, seconds: float) -> None:
         """Hear how long the evaluation of a step took."""
         self._cost.observe(step.decodes, step.prompt_tokens, seconds)
-        self._due_s = self._due_s - seconds if step.decodes else self._share * seconds
+        if step.decodes:
+            self._due_s -= seconds
+        else:
+            self._due_s = self._cost.decodes_due(seconds, *self._resting) if self._resting else 0.0
 
     def _add_decodes(self, running: Sequence[tuple[Job, Choice]], reserved: int) -> list[Decoding]:
         """One token of every choice, and then the drafts, as far as there are outputs; prompts have some `reserved`."""

@@ -25,11 +25,10 @@ steps that do less per second.
 """
 
 DECODES_SHARE = 1.2
-"""Seconds that running sequences get for each that a long prompt had the machine to itself.
+"""Seconds that running sequences get for each that a long prompt had the machine to itself: both get about half."""
 
-So both get about half of the time: a prompt takes a little more than twice as long as alone, and a stream goes on at
-full speed between pauses that are less than one in twenty of its gaps.
-"""
+STEPS_BETWEEN = 24
+"""Steps of running sequences, at least, between two pauses for a long prompt: a pause is a rare one of their gaps."""
 
 LONGEST_SPECULATIVE_S = 0.06
 """The same where nobody waits for the prompt, so that whoever comes next hardly does either."""
@@ -112,16 +111,21 @@ class StepCost:
         if not (self._tiled and decodes and waiting.prompts and self._alone_s):
             return 0
         tokens = self._alone(n_batch, waiting)
+        if not self._is_short(waiting):
+            tokens = min(n_batch, TILE * max(1, round(LONGEST_PREFILL_S / self._alone_s / TILE)))
         rows = min(n_batch, min(tokens, waiting.tokens) + decodes)
         return tokens if decodes < TILE <= rows else 0
 
-    def decodes_share(self, decodes: int, waiting: Waiting) -> float:
-        """Seconds of decodes that have to follow each second of prompts alone; at least one step does in any case.
+    def decodes_due(self, seconds: float, decodes: int, waiting: Waiting) -> float:
+        """Seconds of decodes that have to follow so many of prompts alone; at least one step does in any case.
 
         Where more prompts wait than sequences run it is less: to serve those who wait costs the few who run less than
         it saves, since wider steps also do more per second.
         """
-        return 0.0 if self._is_short(waiting) else DECODES_SHARE / max(1.0, waiting.prompts / decodes)
+        if self._is_short(waiting):
+            return 0.0
+        fair = max(DECODES_SHARE * seconds, STEPS_BETWEEN * self.decode_step(decodes))
+        return fair / max(1.0, waiting.prompts / decodes)
 
     def prefill_allowance(self, decodes: int, n_batch: int, waiting: Waiting) -> int:
         """Prompt tokens that the next step may take beside `decodes` rows of running sequences, `n_batch` in all.

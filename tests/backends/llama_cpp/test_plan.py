@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from backends.llama_cpp.plan import (
     SMALLEST_CHUNK,
     SMALLEST_PURE_CHUNK,
+    STEPS_BETWEEN,
     TILE,
     StepCost,
     Waiting,
@@ -88,7 +89,7 @@ def test_where_attention_is_tiled_whole_tiles_of_prompts_have_steps_of_their_own
     assert cost.prompts_alone(2, 512, Waiting(1, 120, 120)) == 256
     assert cost.prompts_alone(2, 512, Waiting(1, TILE - 2, 120)) == 256
     assert cost.prompts_alone(2, 512, Waiting(1, TILE - 3, 120)) == 0, "what is left fills no tile"
-    assert cost.prompts_alone(2, 512, LONG) == 256
+    assert cost.prompts_alone(2, 512, LONG) == 320, "whole tiles"
     assert cost.prompts_alone(0, 512, LONG) == 0, "nothing decodes"
     assert cost.prompts_alone(2, 48, Waiting(1, 120, 120)) == 0, "no batch can fill a tile"
     assert measured((0, 64, 0.32), (2, 0, 0.030)).prompts_alone(2, 512, Waiting(1, 120, 120)) == 0
@@ -103,7 +104,8 @@ def test_prompts_beside_decodes_stay_below_a_tile() -> None:
 def test_long_prompts_leave_decodes_their_share_and_more_prompts_leave_less() -> None:
     cost = measured((0, 64, 0.32), (2, 0, 0.030), tiled=True)
     waiting = (Waiting(1, 120, 120), LONG, LONG._replace(prompts=2), LONG._replace(prompts=8))
-    assert [cost.decodes_share(2, prompts) for prompts in waiting] == [0, 1.2, 1.2, 0.3]
+    assert [cost.decodes_due(1.0, 2, prompts) for prompts in waiting] == [0, 1.2, 1.2, 0.3]
+    assert cost.decodes_due(0.1, 2, LONG) == pytest.approx(STEPS_BETWEEN * 0.030)
 
 
 def test_where_decodes_alone_fill_a_tile_prompts_come_with_them() -> None:
