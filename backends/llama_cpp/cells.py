@@ -260,7 +260,7 @@ class KVCells:
     def _evict(self, sequence: int) -> None:
         """Take a resting sequence out of the cells, into the store if that is worth it.
 
-        What is used less recently than all that is kept beside it is not stored first and thrown out then.
+        It is not, where what stays in the cells leaves no room for it in all that may be kept.
         """
         key, tokens, private = self._tree.key(sequence), self._tree.tokens(sequence), self._tree.private(sequence)
         known, stored = self._store.match(key, tokens)

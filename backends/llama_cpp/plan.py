@@ -31,7 +31,7 @@ STEPS_BETWEEN = 24
 """Steps of running sequences, at least, between two pauses for a long prompt: a pause is a rare one of their gaps."""
 
 LONGEST_SPECULATIVE_S = 0.06
-"""The same where nobody waits for the prompt, so that whoever comes next hardly does either."""
+"""`LONGEST_PREFILL_S` where nobody waits for the prompt, so that whoever comes next hardly does either."""
 
 TILE = 64
 """Rows from which on llama.cpp's flash attention on a CPU works in tiles of so many, each of which computes with every
@@ -41,7 +41,7 @@ SMALLEST_CHUNK = 4
 """Prompt tokens that a step takes at least, so that a prompt beside many streams still gets on."""
 
 SMALLEST_PURE_CHUNK = 64
-"""The same when nothing decodes; below this the weights are read again for too few tokens."""
+"""`SMALLEST_CHUNK` when nothing decodes; below this the weights are read again for too few tokens."""
 
 _WEIGHT_OF_NEWEST = 0.25
 _MEASURE_EVERY = 16  # steps with prompts beside decodes; a pure decode step among so many costs the prompts little
