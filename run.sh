@@ -10,6 +10,8 @@ readonly PYTHON_NEEDED="3.11"
 # Parts of llama.cpp that this server does not use; they are most of the time that compiling takes.
 readonly LEAN="-DLLAVA_BUILD=OFF -DMTMD_BUILD=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXAMPLES=OFF \
 -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_SERVER=OFF"
+# Corrects what GCC gets wrong about Intel AMX; without it llama.cpp crashes on processors that have it.
+readonly AMX_TILES="backends/llama_cpp/native/amx_tiles.h"
 
 usage() {
     cat <<'HELP'
@@ -121,7 +123,7 @@ llama_requirement() { grep '^llama-cpp-python==' requirements-llama-cpp.txt; }
 
 ensure_llama_cpp() {
     local args="$LEAN $user_cmake_args" wheels="$cache_dir/wheels" wheel want
-    wheel=$({ llama_requirement; printf '%s\n' "$args"; interpreter; processor; } | digest)
+    wheel=$({ llama_requirement; printf '%s\n' "$args"; interpreter; processor; cat "$AMX_TILES"; } | digest)
     want=$({ printf '%s\n' "$wheel"; cat requirements-llama-cpp.txt; } | digest)
     if stamped llama-cpp "$want"; then
         stamped llama-cpp-wheel "$wheel" || stamp llama-cpp-wheel "$wheel"
@@ -152,7 +154,7 @@ compile_llama_cpp() {
     set -m  # a process group for each of the two jobs, so that ending this script ends the compilers as well
     while sleep 30; do say "still compiling ($SECONDS s)"; done 8<&- 9<&- &
     # pip's own cache is left out: it does not know that a wheel depends on CMAKE_ARGS.
-    CMAKE_ARGS="$1" CMAKE_BUILD_PARALLEL_LEVEL="${CMAKE_BUILD_PARALLEL_LEVEL:-$(cores)}" \
+    CMAKE_ARGS="$1" CXXFLAGS="-include \"$PWD/$AMX_TILES\" ${CXXFLAGS:-}" CMAKE_BUILD_PARALLEL_LEVEL="${CMAKE_BUILD_PARALLEL_LEVEL:-$(cores)}" \
         pip wheel --no-cache-dir --no-deps --no-binary llama-cpp-python -w "$build" "$(llama_requirement)" 8<&- 9<&- &
     set +m
     wait $! || die "llama.cpp could not be built; the output above says why"

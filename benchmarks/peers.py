@@ -8,6 +8,7 @@ that `run.sh` compiled for us.
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import re
 import shutil
@@ -34,6 +35,8 @@ TARGETS = ("llama-server", "llama-bench")
 CMAKE = "cmake==3.31.10"
 """Installed where the system has none."""
 REQUIREMENTS = sdist.ROOT / "requirements-peers.txt"
+AMX_TILES = sdist.ROOT / "backends" / "llama_cpp" / "native" / "amx_tiles.h"
+"""What `run.sh` compiles our llama.cpp with, too."""
 PROGRESS_S = 20.0
 
 
@@ -56,8 +59,9 @@ class Peers:
     @property
     def build_folder(self) -> Path:
         """Where llama.cpp is built: another one for every version, processor and set of options."""
-        made_from = (sdist.version(), *CMAKE_OPTIONS, *self.options, platform.system(), platform.machine(), processor())
-        return self.folder / f"llama.cpp-{sdist.version()}-{digest(*made_from)}"
+        made_from = (sdist.version(), *CMAKE_OPTIONS, *self.options, AMX_TILES.read_text())
+        machine = (platform.system(), platform.machine(), processor())
+        return self.folder / f"llama.cpp-{sdist.version()}-{digest(*made_from, *machine)}"
 
     def llama_cpp(self) -> Path:
         """The folder with llama.cpp's programs and libraries, built for this processor.
@@ -108,7 +112,8 @@ class Peers:
         source, build = self._sources() / "vendor" / "llama.cpp", folder / "build"
         cmake = self._cmake()
         say(f"building {' and '.join(TARGETS)} in {build}, once; about eight minutes on two cores")
-        run([cmake, "-S", str(source), "-B", str(build), *CMAKE_OPTIONS, *self.options])
+        flags = f'-include "{AMX_TILES}" {os.environ.get("CXXFLAGS", "")}'
+        run([cmake, "-S", str(source), "-B", str(build), *CMAKE_OPTIONS, *self.options], CXXFLAGS=flags)
         command = [cmake, "--build", str(build), "-j", str(physical_cores()), "--target", *TARGETS]
         run_with_progress(command, folder / "build.log")
 
@@ -161,10 +166,13 @@ def install(interpreter: Path, *what: str) -> None:
     run([str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *what])
 
 
-def run(command: Sequence[str]) -> None:
-    """Run to the end, in silence. Raises `NotAvailableError` with the last line that explains a failure."""
+def run(command: Sequence[str], **variables: str) -> None:
+    """Run to the end, in silence, with `variables` in the environment.
+
+    Raises `NotAvailableError` with the last line that explains a failure.
+    """
     try:
-        subprocess.run(command, check=True, capture_output=True, text=True)
+        subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | variables)
     except (subprocess.CalledProcessError, OSError) as error:
         raise NotAvailableError(f"'{' '.join(command[:4])} …' failed: {last_line(error)}") from None
 

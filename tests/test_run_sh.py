@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+AMX_TILES = "backends/llama_cpp/native/amx_tiles.h"
 
 RECORDER = r"""#!/bin/sh
 # Stands for Python, in the virtual environment and outside of it.
@@ -28,6 +29,7 @@ case "$*" in
         [ -z "${BUILD_HANGS:-}" ] || sleep 60
         while [ "$1" != -w ]; do shift; done
         touch "$2/llama_cpp_python-0-none.whl"
+        eval "set -- $CXXFLAGS" && touch "$RECORD.flags" && printf '%s\n' "$@" >"$RECORD.flags"
         ;;
     "-m app serve") echo "serving as $$" ;;
 esac
@@ -44,6 +46,8 @@ class Clone:
         (folder / "app" / "settings" / "__init__.py").touch()
         for name in ("run.sh", *(path.name for path in ROOT.glob("requirements-*.txt"))):
             shutil.copy(ROOT / name, folder / name)
+        (folder / AMX_TILES).parent.mkdir(parents=True)
+        shutil.copy(ROOT / AMX_TILES, folder / AMX_TILES)
         recorder = cache / "recorder"
         recorder.write_text(RECORDER)
         recorder.chmod(0o755)
@@ -146,6 +150,15 @@ def test_other_cmake_arguments_build_another_wheel_and_both_are_kept(clone: Clon
     clone.run()
     assert clone.calls("llama_cpp_python-0-none.whl")
     assert not clone.calls(" wheel ")
+
+
+def test_llama_cpp_is_compiled_with_the_correction_for_amx_and_the_users_flags(clone: Clone) -> None:
+    clone.run(CXXFLAGS="-O1")
+    flags = clone.record.with_suffix(".flags").read_text().splitlines()
+    assert flags == ["-include", str(clone.folder / AMX_TILES), "-O1"]
+    (clone.folder / AMX_TILES).write_text("/* another one */")
+    clone.run()
+    assert clone.calls(" wheel ")
 
 
 @pytest.mark.parametrize("engine", ["stub", "vllm"])
