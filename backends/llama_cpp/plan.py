@@ -37,8 +37,8 @@ STEPS_BETWEEN = 21
 """Steps of running sequences between two pauses for a long prompt: less than a 20th of their gaps are such pauses."""
 
 LONGEST_PAUSE_S = 2 * LONGEST_PREFILL_S
-"""A long prompt pauses the others for longer than `LONGEST_PREFILL_S`, up to this, where `STEPS_BETWEEN` would else give
-them more than their share."""
+"""A long prompt pauses the others for longer than `LONGEST_PREFILL_S`, up to this, where `STEPS_BETWEEN` would
+else give them more than their share."""
 
 MOST_DECODES_SHARE = 1.5
 """`DECODES_SHARE` at most, however long `STEPS_BETWEEN` take."""
@@ -92,7 +92,10 @@ class StepCost:
         self._steps_beside = 0
 
     def observe(self, decodes: int, prefill: int, seconds: float, depth: int = 0) -> None:
-        """Learn from one step: `decodes` rows of running sequences, `prefill` prompt tokens that `depth` others precede."""
+        """Learn from one step of `decodes` rows of running sequences and `prefill` prompt tokens.
+
+        `depth` other tokens precede these.
+        """
         if not prefill:
             self._decode_s[decodes] = _smooth(self._decode_s.get(decodes), seconds)
             self._steps_beside = 0
