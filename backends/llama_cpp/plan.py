@@ -27,7 +27,7 @@ cost the streams as much in all, and those who come together would run apart fro
 steps that do less per second.
 """
 
-DECODES_SHARE = 0.75
+DECODES_SHARE = 0.7
 """Seconds that running sequences get, at least, for each that a long prompt had the machine to itself.
 
 With what the rests of others cost the prompt as well, it takes about twice as long as alone.
