@@ -195,14 +195,19 @@ def _compile(tokenizer: llguidance.LLTokenizer, mask: TokenMask, constraint: Con
     return matcher
 
 
-def _grammar(constraint: Constraint) -> str:
-    if constraint.kind == "json_schema":
-        return llguidance.LLMatcher.grammar_from_json_schema(constraint.value)
+def lark_source(constraint: Constraint) -> str:
+    """The grammar of a checked constraint that is no JSON schema, as llguidance reads it."""
     lark = constraint.value
     if constraint.kind == "regex":
         # \d and \w mean ASCII, as they do in JSON schemas.
         lark = f"start: /{llguidance.regex_to_lark(lark, 'dw')}/"
-    return json.dumps({"grammars": [{"lark_grammar": lark + _NO_FORCING}]})
+    return lark + _NO_FORCING
+
+
+def _grammar(constraint: Constraint) -> str:
+    if constraint.kind == "json_schema":
+        return llguidance.LLMatcher.grammar_from_json_schema(constraint.value)
+    return json.dumps({"grammars": [{"lark_grammar": lark_source(constraint)}]})
 
 
 def _reason(error: str) -> str:

@@ -1,0 +1,52 @@
+"""What vLLM's processes say on standard error, passed on and looked through for the reason why a start failed.
+
+vLLM's own exception only says that the reason stands above it, in the output of another process.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections import deque
+
+_REASON = re.compile(r"\b(\w*(?:Error|Exception|Interrupt)): (.+)")
+_GENERIC = ("Engine core initialization failed", "WorkerProc initialization failed", "Executor failed")
+_KEPT = 40
+_READ_BYTES = 65536
+
+
+class Overheard:
+    """Takes the place of standard output and standard error for as long as this process lives.
+
+    Children inherit it, so there is no way back: a thread copies what is said to where it would have gone.
+    """
+
+    def __init__(self) -> None:
+        self._lines: deque[str] = deque(maxlen=_KEPT)
+        self._heard_through = os.dup(2)
+        read_end, write_end = os.pipe()
+        for descriptor in (1, 2):
+            os.dup2(write_end, descriptor)
+        os.close(write_end)
+        threading.Thread(target=self._copy, args=(read_end,), name="overheard", daemon=True).start()
+
+    def reason(self) -> str | None:
+        """The last error that was told and says more than that there was one."""
+        return last_reason(list(self._lines))
+
+    def _copy(self, read_end: int) -> None:
+        rest = b""
+        while data := os.read(read_end, _READ_BYTES):
+            os.write(self._heard_through, data)
+            *lines, rest = (rest + data).split(b"\n")
+            self._lines.extend(line.decode(errors="replace") for line in lines if b": " in line)
+
+
+def last_reason(lines: list[str]) -> str | None:
+    """The last error in a log that names a cause."""
+    for line in reversed(lines):
+        found = _REASON.search(line)
+        if found and not found[2].startswith(_GENERIC):
+            return f"{found[1]}: {found[2].strip()}"
+    return None
