@@ -176,7 +176,7 @@ class Settings(BaseSettings):
 
     def _vllm_environment(self, given: Mapping[str, str]) -> dict[str, str]:
         token = {"HF_TOKEN": given["HF_TOKEN"]} if given.get("HF_TOKEN") and self._downloads else {}
-        level = {"VLLM_LOGGING_LEVEL": "DEBUG" if self.logging.effective_level == "debug" else "WARNING"}
+        level = {"VLLM_LOGGING_LEVEL": "DEBUG" if self.logging.effective_level == "debug" else "ERROR"}
         return CALM | level | token | tuning()
 
     @property

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from vllm import SamplingParams
 from vllm.exceptions import VLLMClientError
+from vllm.inputs import tokens_input
 from vllm.lora.request import LoRARequest
 from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
@@ -100,9 +101,7 @@ class Generation:
     def _outputs(self, job: Job, index: int) -> AsyncGenerator[Any]:
         """vLLM's own stream of outputs for a choice; closing it aborts the generation."""
         request = job.request
-        prompt: dict[str, Any] = {"prompt_token_ids": job.prompt}
-        if request.cache_salt is not None:
-            prompt["cache_salt"] = request.cache_salt
+        prompt = tokens_input(job.prompt, cache_salt=request.cache_salt)
         constraint = job.constraint and StructuredOutputsParams(**constraint_fields(job.constraint))
         params = SamplingParams(
             **sampling_fields(job, index), structured_outputs=constraint, output_kind=RequestOutputKind.DELTA
