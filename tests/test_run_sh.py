@@ -197,10 +197,14 @@ def test_vllm_on_a_cpu_is_installed_after_its_torch_and_without_what_does_not_ma
     if Path("/proc/driver/nvidia/version").exists():
         pytest.skip("there is a GPU")
     clone.run(JARVIS_INFERENCE_ENGINE="vllm")
-    steps = [call.partition("version-check ")[2] for call in clone.calls("torch") + clone.calls("requirements-vllm-cpu")]
+    steps = [
+        call.partition("version-check ")[2] for call in clone.calls("torch") + clone.calls("requirements-vllm-cpu")
+    ]
     assert steps[0].startswith("install torch==")
     assert steps[1].startswith("uninstall -y torchvision torchaudio torchcodec")
-    assert clone.calls().index(clone.calls("requirements-vllm-cpu")[0]) < clone.calls().index(clone.calls("uninstall")[0])
+    assert clone.calls().index(clone.calls("requirements-vllm-cpu")[0]) < clone.calls().index(
+        clone.calls("uninstall")[0]
+    )
 
 
 def test_a_failed_installation_of_vllm_is_explained_and_tried_again(clone: Clone) -> None:

@@ -10,8 +10,12 @@ import re
 import threading
 from collections import deque
 
+from backends.base import EngineError, ModelUnavailableError
+
 _REASON = re.compile(r"\b(\w*(?:Error|Exception|Interrupt)): (.+)")
 _GENERIC = ("Engine core initialization failed", "WorkerProc initialization failed", "Executor failed")
+_LONGEST_REASON = 600
+_OUT_OF_MEMORY = ("-9", "out of memory", "OutOfMemory", "Cannot allocate", "bad_alloc", "can't allocate")
 _KEPT = 40
 _READ_BYTES = 65536
 
@@ -50,3 +54,17 @@ def last_reason(lines: list[str]) -> str | None:
         if found and not found[2].startswith(_GENERIC):
             return f"{found[1]}: {found[2].strip()}"
     return None
+
+
+def start_failure(error: Exception, overheard: str | None) -> EngineError:
+    """What a failed start is told as; `overheard` is the cause that another process has named."""
+    words = str(error)
+    cause = overheard if isinstance(error, RuntimeError) and overheard else words
+    cause = " ".join(cause.split())[:_LONGEST_REASON]
+    if any(sign in f"{words} {cause}" for sign in _OUT_OF_MEMORY):
+        return ModelUnavailableError(
+            f"vLLM ran out of memory while it loaded the model ({cause}): set JARVIS_VLLM_DTYPE=bfloat16, a smaller"
+            " JARVIS_MODEL_CONTEXT_WINDOW, JARVIS_VLLM_CPU_KVCACHE_SPACE or JARVIS_VLLM_GPU_MEMORY_UTILIZATION, or"
+            " serve a smaller model"
+        )
+    return ModelUnavailableError(f"vLLM cannot serve this model: {cause}")

@@ -8,12 +8,9 @@ from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.metrics.loggers import StatLoggerBase
 
-from backends.base import EngineError, ModelUnavailableError
+from backends.base import ModelUnavailableError
 from backends.types import EngineConfig
-from backends.vllm.overheard import Overheard
-
-_LONGEST_REASON = 600
-_OUT_OF_MEMORY = ("-9", "out of memory", "OutOfMemory", "Cannot allocate", "bad_alloc", "can't allocate")
+from backends.vllm.overheard import Overheard, start_failure
 
 
 class Usage(StatLoggerBase):  # type: ignore[misc]
@@ -74,17 +71,3 @@ class Started:
             "pipeline_parallel_size": options.pipeline_parallel_size,
             "adapters": list(config.adapters),
         }
-
-
-def start_failure(error: Exception, overheard: str | None) -> EngineError:
-    """What a failed start is told as; `overheard` is the cause that another process has named."""
-    words = str(error)
-    cause = overheard if isinstance(error, RuntimeError) and overheard else words
-    cause = " ".join(cause.split())[:_LONGEST_REASON]
-    if any(sign in f"{words} {cause}" for sign in _OUT_OF_MEMORY):
-        return ModelUnavailableError(
-            f"vLLM ran out of memory while it loaded the model ({cause}): set JARVIS_VLLM_DTYPE=bfloat16, a smaller"
-            " JARVIS_MODEL_CONTEXT_WINDOW, JARVIS_VLLM_CPU_KVCACHE_SPACE or JARVIS_VLLM_GPU_MEMORY_UTILIZATION, or"
-            " serve a smaller model"
-        )
-    return ModelUnavailableError(f"vLLM cannot serve this model: {cause}")
