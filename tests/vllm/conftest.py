@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def variables(folder: Path) -> dict[str, str]:
+def variables(folder: Path) -> dict[str, Any]:
     """What both servers are told. The KV cache of llama.cpp gets full precision, too."""
     return {
         "JARVIS_MODEL_NAME": str(f32_model(folder / "tiny-f32.gguf")),
@@ -42,13 +43,13 @@ def variables(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def llama_cpp(variables: dict[str, str]) -> Iterator[Server]:
+def llama_cpp(variables: dict[str, Any]) -> Iterator[Server]:
     with serving(JARVIS_INFERENCE_ENGINE="llama_cpp", **variables) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def vllm(variables: dict[str, str]) -> Iterator[Server]:
+def vllm(variables: dict[str, Any]) -> Iterator[Server]:
     with serving(JARVIS_INFERENCE_ENGINE="vllm", patience_s=LOADING_S, **variables) as server:
         yield server
         assert "Traceback" not in server.log.read_text()

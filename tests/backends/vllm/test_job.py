@@ -46,26 +46,25 @@ def test_text_leaves_as_it_becomes_certain() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "text", "more", "said", "reason", "tokens"),
+    ("fields", "tokens", "expected"),
     [
-        ({}, "Hi", (END,), "Hi", "stop", 3),
-        ({}, "Hi", (END, 5, 6), "Hi", "stop", 3),
-        ({"max_new": 2}, "Hi", (), "Hi", "length", 2),
-        ({"max_new": 2}, "Hiya", (), "Hi", "length", 2),
-        ({"stop": ("lo",)}, "Hello you", (), "Hel", "stop", 5),
-        ({"stop": ("lo",), "include_stop": True}, "Hello you", (), "Hello", "stop", 5),
-        ({"stop": ("H",), "min_tokens": 2, "max_new": 4}, "HiHo", (), "Hi", "stop", 3),
-        ({"stop_token_ids": (65,)}, "Hi", (65, 66), "Hi", "stop", 3),
-        ({"ignore_eos": True, "max_new": 3}, "Hi", (END,), "Hi", "length", 3),
+        ({}, ("Hi", END), ("Hi", "stop", 3)),
+        ({}, ("Hi", END, 5, 6), ("Hi", "stop", 3)),
+        ({"max_new": 2}, ("Hi",), ("Hi", "length", 2)),
+        ({"max_new": 2}, ("Hiya",), ("Hi", "length", 2)),
+        ({"stop": ("lo",)}, ("Hello you",), ("Hel", "stop", 5)),
+        ({"stop": ("lo",), "include_stop": True}, ("Hello you",), ("Hello", "stop", 5)),
+        ({"stop": ("H",), "min_tokens": 2, "max_new": 4}, ("HiHo",), ("Hi", "stop", 3)),
+        ({"stop_token_ids": (65,)}, ("Hi", 65, 66), ("Hi", "stop", 3)),
+        ({"ignore_eos": True, "max_new": 3}, ("Hi", END), ("Hi", "length", 3)),
     ],
 )
 def test_an_answer_ends_where_it_has_to(
-    fields: dict[str, Any], text: str, more: tuple[int, ...], said: str, reason: str, tokens: int
+    fields: dict[str, Any], tokens: tuple[Any, ...], expected: tuple[str, str, int]
 ) -> None:
-    choice = answer(text, job(**fields), *more)
-    delta = choice.delta(Timings())
+    delta = answer(tokens[0], job(**fields), *tokens[1:]).delta(Timings())
     assert delta is not None and delta.usage is not None
-    assert (delta.text, delta.finish_reason, delta.usage.completion_tokens) == (said, reason, tokens)
+    assert (delta.text, delta.finish_reason, delta.usage.completion_tokens) == expected
 
 
 def test_an_answer_that_the_engine_ends_gives_what_it_held_back() -> None:
