@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from msgspec.structs import replace
 
 from backends.base import EngineClosedError, InvalidRequestError, ModelUnavailableError, UnsupportedError
 from backends.chat_formats import choose_format
@@ -29,6 +31,7 @@ from backends.types import (
     StopParams,
     TokenPiece,
 )
+from backends.vllm.adapter_folder import adapter_folders
 from backends.vllm.devices import Devices, device_problems
 from backends.vllm.engine_args import engine_arguments, plan_memory
 from backends.vllm.gguf_folder import CONVERTING_SHARE
@@ -76,6 +79,7 @@ class VLLMClient:
             raise ModelUnavailableError("; ".join(problems))
         guard_group()
         source = await served_folder(config, progress)
+        config = replace(config, adapters=await asyncio.to_thread(adapter_folders, config, source.folder))
         progress(CONVERTING_SHARE)
         plan = plan_memory(config, source, devices, available_memory())
         arguments = engine_arguments(config, source, plan, devices)
@@ -84,12 +88,12 @@ class VLLMClient:
         loop = asyncio.get_running_loop()
         self._started: Started = await loop.run_in_executor(self._starting, partial(_bring_up, arguments))
         self._owned.push_async_callback(self._shut_down)
-        await self._prepare(source)
+        await self._prepare(source, config.adapters)
         await self._warm_up()
         watching = asyncio.create_task(self._watch())
         self._owned.callback(watching.cancel)
 
-    async def _prepare(self, source: Source) -> None:
+    async def _prepare(self, source: Source, adapters: Mapping[str, str]) -> None:
         """What stands between requests and the engine: the vocabulary, the chat format, the generation."""
         from backends.vllm.generation import Generation
         from backends.vllm.vocab import FolderVocabulary
@@ -110,7 +114,7 @@ class VLLMClient:
         self._tokenising = self._owned.enter_context(ThreadPoolExecutor(2, "tokenise"))
         self._compiling = self._owned.enter_context(ThreadPoolExecutor(1, "compile"))
         self._prompts = Prompts(self._vocab, chat_format, self.info.context_window, self._tokenising)
-        self._generation: Generation = Generation(llm, self._vocab, config.adapters, self._died)
+        self._generation: Generation = Generation(llm, self._vocab, adapters, self._died)
 
     def _describe(self, source: Source, chat_format: str) -> ModelInfo:
         from vllm import __version__

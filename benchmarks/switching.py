@@ -32,7 +32,6 @@ PROMPT, ANSWER = 64, 64
 ENDLESS = 1500
 BEFORE_LEAVING = 16
 """Pieces of text that a client reads before it leaves."""
-GREEDY = {"temperature": 0}
 ONE_SEQUENCE = {"JARVIS_N_PARALLEL": "1", "JARVIS_VLLM_MAX_NUM_SEQS": "1"}
 
 
@@ -46,7 +45,7 @@ class Subject:
 
     async def ask(self, *key: object, tokens: int = ANSWER) -> Answer:
         """One greedy completion to a prompt that nobody has seen."""
-        return await complete(self.server.url, self.prompts.text(PROMPT, *key), tokens, **GREEDY)
+        return await complete(self.server.url, self.prompts.text(PROMPT, *key), tokens, temperature=0)
 
 
 @asynccontextmanager
@@ -84,7 +83,7 @@ async def leaving(subject: Subject, turn: int) -> Figures:
     What that one waits longer for its first text than usual is the time until the engine was free.
     """
     usual = await subject.ask("usual", turn, tokens=1)
-    request = completion_request(subject.prompts.text(PROMPT, "leaving", turn), ENDLESS, **GREEDY)
+    request = completion_request(subject.prompts.text(PROMPT, "leaving", turn), ENDLESS, temperature=0)
     async with Connection(subject.server.url) as connection, aclosing(events(connection, request)) as stream:
         pieces = 0
         async for event in stream:

@@ -45,6 +45,8 @@ ENGINES = {
     "transformers": "backends.vllm",
     "tokenizers": "backends.vllm",
     "huggingface_hub": "backends.vllm",
+    "safetensors": "backends.vllm",
+    "gguf": "backends.vllm",
 }
 """Native engines and what they work with, and the room that may import each."""
 VAGUE_NAMES = re.compile(r"\b(utils?|helpers?|managers?|services?|misc|common)\b")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from backends.base import ModelUnavailableError
 from backends.llama_cpp.machine import windows_that_fit
 from backends.llama_cpp.model_file import LONGEST_DEFAULT_WINDOW, readable
 from backends.types import EngineConfig
+from backends.vllm.adapter_folder import adapter_rank
 from backends.vllm.devices import Devices
 from backends.vllm.gguf_folder import NUMBER_BYTES
 from backends.vllm.source import Source
@@ -68,7 +67,7 @@ def _check_memory(weights: int, cache: int, available: int | None) -> None:
 
 
 def engine_arguments(config: EngineConfig, source: Source, plan: Plan, devices: Devices) -> dict[str, Any]:
-    """The arguments of `vllm.engine.arg_utils.AsyncEngineArgs`."""
+    """The arguments of `vllm.engine.arg_utils.AsyncEngineArgs`; adapters must be folders."""
     options = config.vllm
     eager = not devices.gpus if options.enforce_eager is None else options.enforce_eager
     given = {
@@ -103,25 +102,6 @@ def engine_arguments(config: EngineConfig, source: Source, plan: Plan, devices: 
 def _lora(config: EngineConfig) -> dict[str, Any]:
     if not config.vllm.enable_lora:
         return {}
-    ranks = [adapter_rank(name, path) for name, path in config.adapters.items()]
+    ranks = [adapter_rank(path) for path in config.adapters.values()]
     room = next((rank for rank in _LORA_RANKS if rank >= max(ranks, default=0)), _LORA_RANKS[-1])
     return {"enable_lora": True, "max_loras": max(1, len(ranks)), "max_lora_rank": room}
-
-
-def adapter_rank(name: str, path: str) -> int:
-    """The rank of a LoRA adapter in a folder as `peft` writes it.
-
-    Raises:
-        ModelUnavailableError: it is no such folder.
-    """
-    try:
-        rank = json.loads((Path(path) / "adapter_config.json").read_bytes())["r"]
-    except NotADirectoryError:
-        raise ModelUnavailableError(
-            f"JARVIS_LORA_ADAPTERS: {name}: {path} is a file; vLLM reads the folder of an adapter (adapter_config.json)"
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelUnavailableError(
-            f"JARVIS_LORA_ADAPTERS: {name}: {path} is not the folder of a LoRA adapter: {error}"
-        ) from None
-    return int(rank)

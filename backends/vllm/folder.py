@@ -76,14 +76,20 @@ class ModelFolder:
         """How many weights it has, as far as its files say; 0 if they do not."""
         return sum(map(_weights, self.weight_files))
 
+    @property
+    def head_counts(self) -> tuple[int, int]:
+        """Attention heads of queries, and of keys and values; 0 where it does not say."""
+        heads = int(self._text_config.get("num_attention_heads") or 0)
+        return heads, int(self._text_config.get("num_key_value_heads") or heads)
+
     def cache_bytes(self, number_bytes: int) -> int | None:
         """Bytes of KV cache for one token, of numbers of that size; `None` for models that do not say enough."""
         config = self._text_config
-        layers, heads, hidden = (config.get(key) for key in ("num_hidden_layers", "num_attention_heads", "hidden_size"))
+        layers, hidden, (heads, kv_heads) = config.get("num_hidden_layers"), config.get("hidden_size"), self.head_counts
         if not (layers and heads and hidden):
             return None
         width = config.get("head_dim") or hidden // heads
-        return int(2 * layers * (config.get("num_key_value_heads") or heads) * width * number_bytes)
+        return int(2 * layers * kv_heads * width * number_bytes)
 
     @property
     def _text_config(self) -> dict[str, Any]:

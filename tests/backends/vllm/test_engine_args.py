@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from backends.base import ModelUnavailableError
 from backends.types import EngineConfig, VLLMOptions
 from backends.vllm.devices import Devices
-from backends.vllm.engine_args import Plan, adapter_rank, engine_arguments, plan_memory
+from backends.vllm.engine_args import Plan, engine_arguments, plan_memory
 from backends.vllm.folder import ModelFolder
 from backends.vllm.source import Source
 from tests.backends.vllm.folders import LLAMA, write_folder
@@ -106,12 +105,3 @@ def test_adapters_get_the_room_that_the_largest_needs(tmp_path: Path, source: So
     given = arguments(source, adapters={n: str(tmp_path / n) for n in "ab"}, enable_lora=True)
     assert (given["enable_lora"], given["max_loras"], given["max_lora_rank"]) == (True, 2, 32)
     assert "enable_lora" not in arguments(source)
-
-
-def test_what_is_no_adapters_folder_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "a.gguf"
-    file.touch()
-    (tmp_path / "adapter_config.json").write_text(json.dumps({}))
-    for path, words in ((file, "is a file"), (tmp_path, "not the folder of a LoRA adapter"), (tmp_path / "no", "no")):
-        with pytest.raises(ModelUnavailableError, match=words):
-            adapter_rank("x", str(path))
