@@ -18,7 +18,7 @@ from backends.base import ModelUnavailableError
 from backends.gguf_header import check_gguf
 from backends.lora_file import check_adapter
 from backends.types import EngineConfig
-from backends.vllm.folder import ModelFolder
+from backends.vllm.folder import ModelFolder, adapter_rank
 
 ARCHITECTURES = {
     "llama": ("llama", "mistral"), "qwen2": ("qwen2",), "qwen3": ("qwen3",), "gemma2": ("gemma2",),
@@ -53,20 +53,6 @@ def adapter_folders(config: EngineConfig, model: ModelFolder) -> dict[str, str]:
         except ModelUnavailableError as error:
             raise ModelUnavailableError(f"the LoRA adapter '{name}' cannot be used: {error.message}") from None
     return folders
-
-
-def adapter_rank(path: str) -> int:
-    """The rank of the adapter in a folder.
-
-    Raises:
-        ModelUnavailableError: it is no folder of an adapter.
-    """
-    try:
-        return int(json.loads((Path(path) / "adapter_config.json").read_bytes())["r"])
-    except NotADirectoryError:
-        raise ModelUnavailableError(f"{path} is neither a GGUF file nor the folder of an adapter") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelUnavailableError(f"{path} is not the folder of a LoRA adapter: {error}") from None
 
 
 def _converted(source: Path, cache_dir: str, model: ModelFolder) -> Path:
@@ -111,7 +97,7 @@ def _factors(source: Path, architecture: str, model: ModelFolder) -> Iterator[tu
 
 
 def unpermuted(rows: Numbers, heads: int) -> Numbers:
-    """Rows of a query or key matrix as Hugging Face has them; llama.cpp puts those side by side that RoPE turns together."""
+    """Rows of a query or key matrix as Hugging Face has them; llama.cpp puts side by side what RoPE turns together."""
     length, *rest = rows.shape
     split = rows.reshape(heads, length // heads // 2, 2, *rest)
     return np.ascontiguousarray(split.swapaxes(1, 2).reshape(rows.shape))

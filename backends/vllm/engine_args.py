@@ -10,8 +10,8 @@ from backends.base import ModelUnavailableError
 from backends.llama_cpp.machine import windows_that_fit
 from backends.llama_cpp.model_file import LONGEST_DEFAULT_WINDOW, readable
 from backends.types import EngineConfig
-from backends.vllm.adapter_folder import adapter_rank
 from backends.vllm.devices import Devices
+from backends.vllm.folder import adapter_rank
 from backends.vllm.gguf_folder import NUMBER_BYTES
 from backends.vllm.source import Source
 

@@ -106,6 +106,20 @@ class ModelFolder:
         return found if isinstance(found, dict) else {}
 
 
+def adapter_rank(path: str) -> int:
+    """The rank of the adapter in a folder.
+
+    Raises:
+        ModelUnavailableError: it is no folder of an adapter.
+    """
+    try:
+        return int(json.loads((Path(path) / "adapter_config.json").read_bytes())["r"])
+    except NotADirectoryError:
+        raise ModelUnavailableError(f"{path} is neither a GGUF file nor the folder of an adapter") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelUnavailableError(f"{path} is not the folder of a LoRA adapter: {error}") from None
+
+
 def _weights(file: Path) -> int:
     """The number of weights in a file: a safetensors header lists the shapes; of other kinds nothing is known."""
     if file.suffix != ".safetensors":

@@ -32,12 +32,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def variables(folder: Path) -> dict[str, Any]:
-    """What both servers are told. The KV cache of llama.cpp gets full precision, too."""
+    """What both servers are told. llama.cpp gets full precision outside of the weights, too: flash attention rounds."""
     return {
         "JARVIS_MODEL_NAME": str(f32_model(folder / "tiny-f32.gguf")),
         "JARVIS_MODEL_ALIAS": "parity",
         "JARVIS_CACHE_DIR": str(folder / "cache"),
         "JARVIS_KV_CACHE_TYPE": "f32",
+        "JARVIS_FLASH_ATTN": "off",
         "JARVIS_LOG_LEVEL": "warning",
     }
 

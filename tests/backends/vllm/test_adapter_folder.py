@@ -12,8 +12,8 @@ from safetensors.numpy import load_file
 
 from backends.base import ModelUnavailableError
 from backends.types import EngineConfig
-from backends.vllm.adapter_folder import adapter_folders, adapter_rank, unpermuted
-from backends.vllm.folder import ModelFolder
+from backends.vllm.adapter_folder import adapter_folders, unpermuted
+from backends.vllm.folder import ModelFolder, adapter_rank
 from tests.backends.llama_cpp.lora_files import RANK, pair, strong_adapter, write_adapter
 from tests.backends.vllm.folders import LLAMA, write_folder
 
