@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from backends.base import EngineClosedError, InvalidRequestError, ModelUnavailableError, UnsupportedError
+from backends.base import EngineClosedError, EngineError, InvalidRequestError, ModelUnavailableError, UnsupportedError
 from backends.chat_formats import choose_format
 from backends.constraints import check
 from backends.features import refuse_undeclared
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _WATCH_S = 0.1
+_LAST_WORDS_S = 0.05
+"""For what is in the log's pipe to be copied before the process ends."""
 _SHUTDOWN_S = 1.0
 """What vLLM's processes get to end by themselves; the edge ends what is left of the process group."""
 
@@ -259,12 +262,16 @@ class VLLMClient:
             await asyncio.sleep(_WATCH_S)
         self._died()
 
-    def _died(self) -> NoReturn:
-        """Nothing here can go on without its engine core: the edge tells the clients and starts a fresh worker."""
-        if self._closed:
-            raise EngineClosedError("the engine is closed")
-        log.critical("vLLM's engine core has died")
-        end_group()
+    def _died(self) -> EngineError:
+        """End this process: nothing here can go on without its engine core, and the edge starts a fresh worker.
+
+        Returns only where it was closed on purpose.
+        """
+        if not self._closed:
+            log.critical("vLLM's engine core has died")
+            time.sleep(_LAST_WORDS_S)
+            end_group()
+        return EngineClosedError("the engine is closed")
 
 
 def _bring_up(arguments: dict[str, Any]) -> Started:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from itertools import count
-from typing import Any, NoReturn
+from typing import Any
 
 from vllm import SamplingParams
 from vllm.exceptions import VLLMClientError
@@ -33,9 +33,12 @@ class Generation:
     """Runs jobs on one `AsyncLLM`; vLLM batches them. All methods belong to one event loop."""
 
     def __init__(
-        self, llm: Any, vocab: BaseVocabulary, adapters: Mapping[str, str], died: Callable[[], NoReturn]
+        self, llm: Any, vocab: BaseVocabulary, adapters: Mapping[str, str], died: Callable[[], EngineError]
     ) -> None:
-        """`adapters` are folders by their names; `died` is called when vLLM's engine core is found dead."""
+        """`adapters` are folders by their names.
+
+        `died` is called when vLLM's engine core is found dead; if it returns, it says what clients are told.
+        """
         self._llm = llm
         self._vocab = vocab
         self._adapters = {
@@ -88,7 +91,7 @@ class Generation:
                     if choice.finish:
                         break
         except EngineDeadError:
-            self._died()
+            inbox.put_nowait(self._died())
         except VLLMClientError as error:
             inbox.put_nowait(InvalidRequestError(str(error), param=getattr(error, "parameter", None)))
         except EngineGenerateError as error:

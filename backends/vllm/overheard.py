@@ -10,12 +10,14 @@ import re
 import threading
 from collections import deque
 
-from backends.base import EngineError, ModelUnavailableError
+from backends.base import EngineCrashedError, EngineError, ModelUnavailableError
 
 _REASON = re.compile(r"\b(\w*(?:Error|Exception|Interrupt)): (.+)")
 _GENERIC = ("Engine core initialization failed", "WorkerProc initialization failed", "Executor failed")
 _LONGEST_REASON = 600
-_OUT_OF_MEMORY = ("-9", "out of memory", "OutOfMemory", "Cannot allocate", "bad_alloc", "can't allocate")
+_KILLED = re.compile(r"-9\b")
+_OUT_OF_MEMORY = ("out of memory", "OutOfMemory", "Cannot allocate", "bad_alloc", "can't allocate")
+_RETRY_S = 1.0
 _KEPT = 40
 _READ_BYTES = 65536
 
@@ -61,6 +63,11 @@ def start_failure(error: Exception, overheard: str | None) -> EngineError:
     words = str(error)
     cause = overheard if isinstance(error, RuntimeError) and overheard else words
     cause = " ".join(cause.split())[:_LONGEST_REASON]
+    if _KILLED.search(words):
+        return EngineCrashedError(
+            "vLLM's engine core was killed while it loaded the model, most likely because memory ran out",
+            retry_after_s=_RETRY_S,
+        )
     if any(sign in f"{words} {cause}" for sign in _OUT_OF_MEMORY):
         return ModelUnavailableError(
             f"vLLM ran out of memory while it loaded the model ({cause}): set JARVIS_VLLM_DTYPE=bfloat16, a smaller"

@@ -72,6 +72,14 @@ def test_sigterm_while_vllm_loads_ends_everything(variables: dict[str, Any]) -> 
         assert not end_of(started)
 
 
+def test_an_engine_core_that_is_killed_while_it_loads_is_started_again(variables: dict[str, Any]) -> None:
+    with serving(JARVIS_INFERENCE_ENGINE="vllm", ready=False, **variables) as server:
+        kill(named(server.pid, "VLLM::EngineCore"))
+        server.wait_for("/health/ready", LOADING_S)
+        assert "was killed while it loaded the model" in server.log.read_text()
+        assert "Paris" in answer(server.url)
+
+
 UNKNOWN = {"model_type": "llama", "architectures": ["NobodyKnowsForCausalLM"], "max_position_embeddings": 512}
 
 

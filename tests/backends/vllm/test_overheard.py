@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from backends.base import EngineCrashedError
 from backends.vllm.overheard import last_reason, start_failure
 
 SAID = [
@@ -35,7 +36,6 @@ def test_an_error_of_the_configuration_speaks_for_itself() -> None:
 @pytest.mark.parametrize(
     ("words", "overheard"),
     [
-        ("Engine core initialization failed. Failed core proc(s): {'EngineCore': -9}", None),
         ("Engine core initialization failed.", "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB"),
         ("Engine core initialization failed.", "RuntimeError: DefaultCPUAllocator: can't allocate memory"),
     ],
@@ -44,3 +44,10 @@ def test_a_start_that_runs_out_of_memory_says_what_to_set(words: str, overheard:
     message = start_failure(RuntimeError(words), overheard).message
     assert message.startswith("vLLM ran out of memory while it loaded the model")
     assert "JARVIS_VLLM_CPU_KVCACHE_SPACE" in message
+
+
+def test_a_core_that_is_killed_while_it_loads_is_a_crash_that_is_tried_again() -> None:
+    words = "Engine core initialization failed. See root cause above. Failed core proc(s): {'EngineCore': -9}"
+    failure = start_failure(RuntimeError(words), "ValueError: of before")
+    assert isinstance(failure, EngineCrashedError) and failure.retry_after_s
+    assert "was killed while it loaded the model" in failure.message
