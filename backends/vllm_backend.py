@@ -92,6 +92,7 @@ class VLLMClient:
         self._started: Started = await loop.run_in_executor(self._starting, partial(_bring_up, arguments))
         self._owned.push_async_callback(self._shut_down)
         await self._prepare(source, config.adapters)
+        await self._generation.load_adapters()
         await self._warm_up()
         watching = asyncio.create_task(self._watch())
         self._owned.callback(watching.cancel)

@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -17,7 +18,7 @@ from vllm.lora.request import LoRARequest
 from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
-from backends.base import EngineError, InvalidRequestError
+from backends.base import EngineError, InvalidRequestError, ModelUnavailableError
 from backends.echo import as_echoed, echo_deltas, first_of_prompt
 from backends.types import Accepted, Delta, Event, Timings, TokenLogprob
 from backends.vllm.job import Choice, Job, token_logprob
@@ -27,6 +28,7 @@ from backends.vocabulary import BaseVocabulary
 log = logging.getLogger(__name__)
 
 _Item = Event | EngineError | None
+_LONGEST_REASON = 600
 
 
 class Generation:
@@ -53,12 +55,27 @@ class Generation:
         """Names of the LoRA adapters."""
         return tuple(self._adapters)
 
+    async def load_adapters(self) -> None:
+        """Let vLLM read the adapters, so that one that does not fit is found before anybody asks for it.
+
+        Raises:
+            ModelUnavailableError: names the adapter, and why vLLM refuses it.
+        """
+        for name, request in self._adapters.items():
+            # vLLM says no with a bare exception; as a result it need not be caught with everything else.
+            (found,) = await asyncio.gather(self._llm.add_lora(request), return_exceptions=True)
+            if isinstance(found, BaseException):
+                reason = " ".join(str(found).split())[:_LONGEST_REASON]
+                raise ModelUnavailableError(f"the LoRA adapter '{name}' cannot be used: {reason}")
+
     async def events(self, job: Job) -> AsyncGenerator[Event]:
         """`Accepted` when the engine has begun, then the deltas of all choices as they come."""
         inbox: asyncio.Queue[_Item] = asyncio.Queue()
         state = "waiting"
         self.count[state] += 1
         tasks = [asyncio.create_task(self._generate(job, index, inbox)) for index in range(job.request.n)]
+        for task in tasks:
+            task.add_done_callback(partial(_report_defect, inbox))
         try:
             unfinished = len(tasks)
             while unfinished:
@@ -151,6 +168,13 @@ class Generation:
         for token, entry in zip(job.prompt[1:], found[1:], strict=True):
             entries.append(token_logprob(token, entry or {}, wanted, vocab))
         return echo_deltas(index, text, as_echoed(entries, text, lambda token: bool(vocab.piece(token))))
+
+
+def _report_defect(inbox: asyncio.Queue[_Item], task: asyncio.Task[None]) -> None:
+    """Let a bug end the stream whose choice it has ended, instead of leaving its reader to wait."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("internal error of the engine", exc_info=error)
+        inbox.put_nowait(EngineError(f"internal error of the engine ({type(error).__name__})"))
 
 
 def _timings(metrics: Any) -> Timings:

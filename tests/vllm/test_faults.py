@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.backends.llama_cpp.lora_files import pair, write_adapter
 from tests.backends.vllm.folders import write_folder
 from tests.serving import serving
 from tests.test_bundled_model import Stream
@@ -93,7 +94,14 @@ def unknown_kind(folder: Path) -> dict[str, str]:
     return {"JARVIS_MODEL_NAME": str(write_folder(folder / "unknown", UNKNOWN))}
 
 
+def misfit(folder: Path) -> dict[str, str]:
+    """An adapter for a matrix of another shape."""
+    path = write_adapter(folder / "misfit.gguf", {"blk.0.attn_v.weight": pair(1, rows=64)})
+    return {"JARVIS_LORA_ADAPTERS": f"sql={path}"}
+
+
 CANNOT_BE_SERVED = {
+    "an adapter that does not fit": (misfit, "the LoRA adapter 'sql' cannot be used"),
     "a file that is no GGUF": (broken_file, "instead of b'GGUF'"),
     "no such file": (lambda folder: {"JARVIS_MODEL_NAME": str(folder / "none.gguf")}, "does not exist"),
     "an architecture that vLLM does not know": (unknown_kind, "NobodyKnowsForCausalLM"),
