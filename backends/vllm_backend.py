@@ -276,7 +276,6 @@ class VLLMClient:
 
 
 def _bring_up(arguments: dict[str, Any]) -> Started:
-    overheard = Overheard()
     try:
         from backends.vllm.starting import Started
     except ImportError as error:
@@ -284,4 +283,4 @@ def _bring_up(arguments: dict[str, Any]) -> Started:
             f"vLLM is not installed for {sys.executable} ({error}): start with ./run.sh, which installs it, or set"
             " JARVIS_VLLM_PYTHON to an interpreter that has it"
         ) from None
-    return Started(arguments, overheard)
+    return Started(arguments, Overheard())

@@ -18,7 +18,7 @@ from backends.base import ModelUnavailableError
 from backends.gguf_header import check_gguf
 from backends.lora_file import check_adapter
 from backends.types import EngineConfig
-from backends.vllm.folder import ModelFolder, adapter_rank
+from backends.vllm.folder import ModelFolder, adapter_rank, tensor_shapes
 
 ARCHITECTURES = {
     "llama": ("llama", "mistral"), "qwen2": ("qwen2",), "qwen3": ("qwen3",), "gemma2": ("gemma2",),
@@ -36,6 +36,8 @@ _MODULES = {
 }
 _TENSOR = re.compile(r"blk\.(?P<layer>\d+)\.(?P<matrix>\w+)\.weight\.lora_(?P<side>[ab])")
 
+_FACTOR = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])(\.\w+)?\.weight")
+
 Numbers = NDArray[np.float32]
 
 
@@ -50,9 +52,26 @@ def adapter_folders(config: EngineConfig, model: ModelFolder) -> dict[str, str]:
         try:
             folders[name] = str(_converted(Path(path), config.cache_dir, model)) if path.endswith(".gguf") else path
             adapter_rank(folders[name])
+            _check_shapes(Path(folders[name]), model)
         except ModelUnavailableError as error:
             raise ModelUnavailableError(f"the LoRA adapter '{name}' cannot be used: {error.message}") from None
     return folders
+
+
+def _check_shapes(adapter: Path, model: ModelFolder) -> None:
+    """Refuse factors for matrices of other shapes than the model's: vLLM would take them as far as they go."""
+    for file in adapter.glob("*.safetensors"):
+        for name, shape in tensor_shapes(file).items():
+            found = _FACTOR.fullmatch(name)
+            matrix = model.shapes.get(f"{found['module']}.weight") if found else None
+            if found is None or matrix is None:
+                continue
+            kept, wanted = (shape[1], matrix[1]) if found["side"] == "A" else (shape[0], matrix[0])
+            if kept != wanted:
+                raise ModelUnavailableError(
+                    f"its {found['module']} is made for a matrix with {kept} instead of {wanted}"
+                    f" {'columns' if found['side'] == 'A' else 'rows'}"
+                )
 
 
 def _converted(source: Path, cache_dir: str, model: ModelFolder) -> Path:

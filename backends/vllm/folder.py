@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -74,7 +73,12 @@ class ModelFolder:
     @cached_property
     def parameters(self) -> int:
         """How many weights it has, as far as its files say; 0 if they do not."""
-        return sum(map(_weights, self.weight_files))
+        return sum(map(math.prod, self.shapes.values()))
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of its tensors by their names, as far as its files say."""
+        return {name: shape for file in self.weight_files for name, shape in tensor_shapes(file).items()}
 
     @property
     def head_counts(self) -> tuple[int, int]:
@@ -120,21 +124,20 @@ def adapter_rank(path: str) -> int:
         raise ModelUnavailableError(f"{path} is not the folder of a LoRA adapter: {error}") from None
 
 
-def _weights(file: Path) -> int:
-    """The number of weights in a file: a safetensors header lists the shapes; of other kinds nothing is known."""
+def tensor_shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors in a safetensors file, from its header; none for files of other kinds.
+
+    Raises:
+        ModelUnavailableError: the header is damaged.
+    """
     if file.suffix != ".safetensors":
-        return 0
+        return {}
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         if length > _LONGEST_HEADER:
             raise ModelUnavailableError(f"{file} is damaged: its header has {length} bytes")
         try:
-            return sum(_sizes(json.loads(stream.read(length))))
+            header = json.loads(stream.read(length))
         except ValueError:
             raise ModelUnavailableError(f"{file} is damaged: its header is not JSON") from None
-
-
-def _sizes(header: dict[str, Any]) -> Iterator[int]:
-    for name, tensor in header.items():
-        if name != "__metadata__":
-            yield math.prod(tensor["shape"])
+    return {name: tuple(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__"}

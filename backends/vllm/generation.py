@@ -63,9 +63,9 @@ class Generation:
         """
         for name, request in self._adapters.items():
             # vLLM says no with a bare exception; as a result it need not be caught with everything else.
-            (found,) = await asyncio.gather(self._llm.add_lora(request), return_exceptions=True)
-            if isinstance(found, BaseException):
-                reason = " ".join(str(found).split())[:_LONGEST_REASON]
+            found: list[Any] = await asyncio.gather(self._llm.add_lora(request), return_exceptions=True)
+            if isinstance(found[0], BaseException):
+                reason = " ".join(str(found[0]).split())[:_LONGEST_REASON]
                 raise ModelUnavailableError(f"the LoRA adapter '{name}' cannot be used: {reason}")
 
     async def events(self, job: Job) -> AsyncGenerator[Event]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from vllm.engine.arg_utils import AsyncEngineArgs
@@ -11,6 +12,9 @@ from vllm.v1.metrics.loggers import StatLoggerBase
 from backends.base import ModelUnavailableError
 from backends.types import EngineConfig
 from backends.vllm.overheard import Overheard, start_failure
+
+_LAST_WORDS_S = 0.2
+"""For what other processes said last to be heard."""
 
 
 class Usage(StatLoggerBase):  # type: ignore[misc]
@@ -50,6 +54,7 @@ class Started:
             engine_args = AsyncEngineArgs(**arguments)
             self.llm: Any = AsyncLLM.from_engine_args(engine_args, stat_loggers=[lambda *_: self.usage])
         except (ValueError, TypeError, KeyError, OSError, ImportError, NotImplementedError, RuntimeError) as error:
+            time.sleep(_LAST_WORDS_S)
             raise start_failure(error, overheard.reason()) from error
         if self.llm.model_config.is_encoder_decoder or self.llm.model_config.runner_type != "generate":
             self.llm.shutdown(timeout=1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,22 @@ LLAMA = {
 }
 
 
+def write_tensors(file: Path, shapes: dict[str, tuple[int, ...]]) -> None:
+    """A safetensors file of zeros."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    at = 0
+    for name, shape in shapes.items():
+        size = 4 * math.prod(shape)
+        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [at, at + size]}
+        at += size
+    text = json.dumps(header).encode()
+    file.write_bytes(len(text).to_bytes(8, "little") + text + bytes(at))
+
+
 def write_folder(path: Path, config: dict[str, Any] = LLAMA, **files: dict[str, Any]) -> Path:
     """A folder with that `config.json`, a safetensors file of 10 × 20 weights, and more JSON files by their stems."""
     path.mkdir(parents=True, exist_ok=True)
     for name, content in {"config": config, **files}.items():
         (path / f"{name}.json").write_text(json.dumps(content))
-    tensor = {"dtype": "F32", "shape": [10, 20], "data_offsets": [0, 800]}
-    header = json.dumps({"__metadata__": {"format": "pt"}, "weight": tensor}).encode()
-    (path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(800))
+    write_tensors(path / "model.safetensors", {"weight": (10, 20)})
     return path

@@ -15,7 +15,7 @@ from backends.types import EngineConfig
 from backends.vllm.adapter_folder import adapter_folders, unpermuted
 from backends.vllm.folder import ModelFolder, adapter_rank
 from tests.backends.llama_cpp.lora_files import RANK, pair, strong_adapter, write_adapter
-from tests.backends.vllm.folders import LLAMA, write_folder
+from tests.backends.vllm.folders import LLAMA, write_folder, write_tensors
 
 HEADS = {**LLAMA, "num_attention_heads": 4, "num_key_value_heads": 2}
 
@@ -93,3 +93,28 @@ def test_what_cannot_be_used_is_named(tmp_path: Path, make: Any, reason: str) ->
         folders(tmp_path, sql=make(tmp_path))
     assert reason in refused.value.message
     assert not [*(tmp_path / "cache").rglob(".converting-*")]
+
+
+@pytest.mark.parametrize(
+    ("factors", "reason"),
+    [
+        ({"lora_A": (4, 64), "lora_B": (128, 4)}, None),
+        ({"lora_A": (4, 64), "lora_B": (64, 4)}, "64 instead of 128 rows"),
+        ({"lora_A": (4, 60), "lora_B": (128, 4)}, "60 instead of 64 columns"),
+    ],
+)
+def test_factors_have_to_fit_their_matrix(
+    tmp_path: Path, factors: dict[str, tuple[int, ...]], reason: str | None
+) -> None:
+    module = "model.layers.0.mlp.up_proj"
+    adapter = write_folder(tmp_path / "peft", adapter_config={"r": 4})
+    tensors = {f"base_model.model.{module}.{side}.weight": shape for side, shape in factors.items()}
+    write_tensors(adapter / "model.safetensors", tensors)
+    model = write_folder(tmp_path / "model")
+    write_tensors(model / "model.safetensors", {f"{module}.weight": (128, 64)})
+    config = EngineConfig(engine="vllm", model="", alias="m", cache_dir="", adapters={"sql": str(adapter)})
+    if reason is None:
+        assert adapter_folders(config, ModelFolder(model)) == {"sql": str(adapter)}
+    else:
+        with pytest.raises(ModelUnavailableError, match=rf"'sql' cannot be used: its {module} .* {reason}"):
+            adapter_folders(config, ModelFolder(model))
