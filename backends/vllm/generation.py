@@ -63,7 +63,7 @@ class Generation:
         """
         for name, request in self._adapters.items():
             # vLLM says no with a bare exception; as a result it need not be caught with everything else.
-            found: list[Any] = await asyncio.gather(self._llm.add_lora(request), return_exceptions=True)
+            found: tuple[Any, ...] = await asyncio.gather(self._llm.add_lora(request), return_exceptions=True)
             if isinstance(found[0], BaseException):
                 reason = " ".join(str(found[0]).split())[:_LONGEST_REASON]
                 raise ModelUnavailableError(f"the LoRA adapter '{name}' cannot be used: {reason}")
