@@ -1,5 +1,5 @@
 """The same server, model and requests with either engine:
-`python -m benchmarks.switching [--model MODEL.gguf] [--turns N] [--set JARVIS_…=VALUE] [--json FILE]`.
+`python -m benchmarks.switching [--model MODEL.gguf] [--turns N] [--prompt N] [--set JARVIS_…=VALUE] [--json FILE]`.
 
 Start, memory, one client and eight at once, and how soon the engine is free after a client has left. Both servers run
 side by side and take turns; medians over the turns are printed. vLLM must be installed (`./run.sh test-vllm` does it,
@@ -28,7 +28,7 @@ from benchmarks.servers import SERVE, Launch, Server, running, until_200
 
 ENGINES = ("llama_cpp", "vllm")
 CLIENTS = 8
-PROMPT, ANSWER = 64, 64
+ANSWER = 64
 ENDLESS = 1500
 BEFORE_LEAVING = 16
 """Pieces of text that a client reads before it leaves."""
@@ -42,23 +42,40 @@ class Subject:
     engine: str
     server: Server
     prompts: Prompts
+    prompt_tokens: int
+
+    def prompt(self, *key: object) -> str:
+        """A text that nobody has seen; equal keys give equal texts."""
+        return self.prompts.text(self.prompt_tokens, *key)
 
     async def ask(self, *key: object, tokens: int = ANSWER) -> Answer:
         """One greedy completion to a prompt that nobody has seen."""
-        return await complete(self.server.url, self.prompts.text(PROMPT, *key), tokens, temperature=0)
+        return await complete(self.server.url, self.prompt(*key), tokens, temperature=0)
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is measured: a model, how often, prompts of so many tokens, and variables for both servers."""
+
+    model: Path
+    turns: int
+    prompt_tokens: int
+    variables: Mapping[str, str]
 
 
 @asynccontextmanager
-async def subjects(model: Path, variables: Mapping[str, str]) -> AsyncGenerator[list[tuple[Subject, float]]]:
+async def subjects(load: Load, **variables: str) -> AsyncGenerator[list[tuple[Subject, float]]]:
     """A ready server for each engine, with the seconds that its start took; started one after the other."""
     async with AsyncExitStack() as stack:
         found = []
         for engine in ENGINES:
-            given = {"JARVIS_INFERENCE_ENGINE": engine, "JARVIS_MODEL_NAME": str(model), "JARVIS_PORT": "0"}
-            launch = Launch(SERVE, "/health/ready", variables={**given, "JARVIS_LOG_LEVEL": "error", **variables})
+            given = {"JARVIS_INFERENCE_ENGINE": engine, "JARVIS_MODEL_NAME": str(load.model), "JARVIS_PORT": "0"}
+            launch = Launch(
+                SERVE, "/health/ready", variables={**given, "JARVIS_LOG_LEVEL": "error", **variables, **load.variables}
+            )
             server = stack.enter_context(running(launch))
             seconds = await until_200(server, launch.ready)
-            found.append((Subject(engine, server, prompts_for(model)), seconds))
+            found.append((Subject(engine, server, prompts_for(load.model), load.prompt_tokens), seconds))
         yield found
 
 
@@ -83,7 +100,7 @@ async def leaving(subject: Subject, turn: int) -> Figures:
     What that one waits longer for its first text than usual is the time until the engine was free.
     """
     usual = await subject.ask("usual", turn, tokens=1)
-    request = completion_request(subject.prompts.text(PROMPT, "leaving", turn), ENDLESS, temperature=0)
+    request = completion_request(subject.prompt("leaving", turn), ENDLESS, temperature=0)
     async with Connection(subject.server.url) as connection, aclosing(events(connection, request)) as stream:
         pieces = 0
         async for event in stream:
@@ -109,19 +126,19 @@ def _rss_kb(pid: int) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
-async def measure(model: Path, turns: int, variables: Mapping[str, str]) -> dict[str, list[Figures]]:
+async def measure(load: Load) -> dict[str, list[Figures]]:
     """All figures of all turns, by engine. The first turn of each load is not counted."""
     samples: dict[str, list[Figures]] = {engine: [] for engine in ENGINES}
-    async with subjects(model, variables) as found:
-        for turn in range(turns + 1):
+    async with subjects(load) as found:
+        for turn in range(load.turns + 1):
             for engine in rotated(ENGINES, turn):
                 subject = next(subject for subject, _ in found if subject.engine == engine)
                 figures = await one_and_eight(subject, turn)
                 samples[engine] += [figures] if turn else []
         for subject, seconds in found:
             samples[subject.engine].append({"start, s": seconds, "memory, MB": memory_mb(subject.server)})
-    async with subjects(model, {**ONE_SEQUENCE, **variables}) as found:
-        for turn in range(turns + 1):
+    async with subjects(load, **ONE_SEQUENCE) as found:
+        for turn in range(load.turns + 1):
             for subject, _ in found:
                 figures = await leaving(subject, turn)
                 samples[subject.engine] += [figures] if turn else []
@@ -134,8 +151,13 @@ def table(samples: Mapping[str, Sequence[Figures]]) -> str:
     rows = [f"| median of the turns | {' | '.join(samples)} |", f"|---|{'---:|' * len(samples)}"]
     for name in names:
         values = [middle(name, turns) for turns in samples.values()]
-        rows.append(f"| {name} | {' | '.join('–' if value is None else f'{value:.3g}' for value in values)} |")
+        rows.append(f"| {name} | {' | '.join(map(_shown, values))} |")
     return "\n".join(rows)
+
+
+def _shown(value: float | None) -> str:
+    """Three digits, however large it is."""
+    return "–" if value is None else f"{float(f'{value:.3g}'):,g}"
 
 
 def main() -> None:
@@ -143,11 +165,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=BUNDLED_MODEL, help="a GGUF file (default: the bundled model)")
     parser.add_argument("--turns", type=int, default=5, help="how often each load is measured (default: 5)")
+    parser.add_argument("--prompt", type=int, default=64, help="tokens of each prompt (default: 64)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a variable for both servers")
     parser.add_argument("--json", type=Path, help="where all samples go")
     given = parser.parse_args()
     variables = dict(item.partition("=")[::2] for item in given.set)
-    samples = asyncio.run(measure(given.model.absolute(), given.turns, variables))
+    samples = asyncio.run(measure(Load(given.model.absolute(), given.turns, given.prompt, variables)))
     print(table(samples))
     if given.json:
         given.json.write_text(json.dumps(samples, indent=2))
