@@ -17,6 +17,8 @@ usage() {
     cat <<'HELP'
 usage: ./run.sh [serve]         serve the model that JARVIS_MODEL_NAME names, or the bundled one
        ./run.sh test [ARGS]     run the tests; ARGS go to pytest
+       ./run.sh test-vllm [ARGS]
+                                run the tests that need vLLM, which is installed first; exit status 75 where it cannot be
        ./run.sh check           print the effective configuration and what is wrong with it
        ./run.sh quantize IN OUT KIND [--force] [--threads N] [--allow-requantize]
                                 write the GGUF model IN to OUT with fewer bits per weight; KIND is q8_0, q4_k_m, q4_0, …
@@ -101,7 +103,7 @@ ensure_base() {
 
 # ---- which engine ---------------------------------------------------------------------------------------------------
 
-# Sets engine, cache_dir and user_cmake_args. Python reads .env and the variables; its answer holds as long as they do.
+# Sets engine, cache_dir, user_cmake_args, own_vllm_python and embedding_model. Python reads .env and the variables; its answer holds as long as they do.
 read_plan() {
     local want plan="$VENV/.plan"
     want=$({ cat .env 2>/dev/null || true; env | grep -E '^(JARVIS_|CMAKE_ARGS=|HOME=)' | sort; cat app/settings/*.py; } | digest)
@@ -109,7 +111,8 @@ read_plan() {
         { printf '%s\n' "$want"; "$VENV/bin/python" -m app build-plan; } >"$plan.$$" || { rm -f "$plan.$$"; exit 2; }
         mv "$plan.$$" "$plan"
     fi
-    { read -r want; read -r engine; read -r cache_dir; IFS= read -r user_cmake_args || true; } <"$plan"
+    { read -r want; read -r engine; read -r cache_dir; IFS= read -r user_cmake_args || true
+        IFS= read -r own_vllm_python || true; IFS= read -r embedding_model || true; } <"$plan"
 }
 
 # ---- llama.cpp ------------------------------------------------------------------------------------------------------
@@ -177,16 +180,65 @@ need_compiler() {  # $1: a command, perhaps with arguments
 
 cores() { nproc 2>/dev/null || sysctl -n hw.ncpu; }
 
+# ---- vLLM -----------------------------------------------------------------------------------------------------------
+
+cannot_run_vllm() { say "error: $*"; exit 75; }
+
+vllm_build() {  # prints which build of vLLM is for this machine: its requirements are in requirements-vllm-BUILD.txt
+    local system
+    system=$(uname -sm)
+    if [ -e /proc/driver/nvidia/version ] || { command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; }; then
+        printf cuda
+    elif [ "$system" = "Linux x86_64" ] && grep -q -m 1 -w avx2 /proc/cpuinfo; then
+        printf cpu
+    elif [ "$system" = "Linux aarch64" ]; then
+        printf cpu
+    else
+        cannot_run_vllm "vLLM runs on Linux, with an NVIDIA GPU or a processor that is aarch64 or x86-64 with AVX2, and not on this machine ($system): set JARVIS_INFERENCE_ENGINE=llama_cpp"
+    fi
+}
+
+ensure_vllm() {  # in an environment of its own below the cache folder; .venv-vllm leads there
+    [ -z "${own_vllm_python:-}" ] || return 0
+    local build home
+    build=$(vllm_build)
+    home="$cache_dir/vllm/env-$({ cat requirements-vllm.txt "requirements-vllm-$build.txt"; interpreter; uname -sm; } | digest)"
+    mkdir -p "$cache_dir/vllm"
+    exec 8<"$cache_dir/vllm"
+    lock 8
+    [ -f "$home/.complete" ] || install_vllm "$build" "$home" 8<&- 9<&-
+    exec 8<&-
+    [ "$(readlink .venv-vllm 2>/dev/null)" = "$home" ] || ln -sfn "$home" .venv-vllm
+}
+
+install_vllm() {  # $1: the build; $2: the folder of the environment
+    local python="$2/bin/python"
+    local pip=("$python" -m pip -qq --disable-pip-version-check)
+    local torch
+    say "installing vLLM ($1) into $2: some gigabytes and minutes, once"
+    "$VENV/bin/python" -m venv --clear "$2"
+    torch=$(grep '^torch==' "requirements-vllm-$1.txt" || true)
+    if [ -n "$torch" ]; then  # first and alone, so that vLLM takes it as it is
+        "${pip[@]}" install "$torch" || cannot_run_vllm "$torch could not be installed; pip's output is above"
+    fi
+    "${pip[@]}" install -r "requirements-vllm-$1.txt" -r requirements-vllm.txt ||
+        cannot_run_vllm "requirements-vllm-$1.txt could not be installed; pip's output is above"
+    if [ "$1" = cpu ]; then  # their builds do not match a torch for CPUs, and text models do not need them
+        "${pip[@]}" uninstall -y torchvision torchaudio torchcodec
+    fi
+    touch "$2/.complete"
+}
+
 # ---- commands -------------------------------------------------------------------------------------------------------
 
 prepare() {  # $1: the command
     ensure_base
     [ "$1" = check ] && return
     read_plan
-    if [ "$engine" = llama_cpp ] || [ "$1" != serve ]; then ensure_llama_cpp; fi
-    if [ "$engine" = vllm ] && { [ "$1" = serve ] || [ "$1" = test ]; }; then install_requirements vllm; fi
-    if [ "$1" = bench ] || [ "$1" = test ]; then install_requirements bench; fi
-    if [ "$1" = test ]; then install_requirements dev; fi
+    if [ "$engine" = llama_cpp ] || [ -n "${embedding_model:-}" ] || [ "$1" != serve ]; then ensure_llama_cpp; fi
+    if [ "$1" = test-vllm ] || { [ "$engine" = vllm ] && [ "$1" = serve ]; }; then ensure_vllm; fi
+    case "$1" in bench | test | test-vllm) install_requirements bench ;; esac
+    case "$1" in test | test-vllm) install_requirements dev ;; esac
 }
 
 command=${1:-serve}
@@ -194,7 +246,7 @@ command=${1:-serve}
 case "$command" in
     serve | check) [ $# -eq 0 ] || { usage >&2; exit 2; } ;;
     quantize) [ $# -gt 0 ] || { usage >&2; exit 2; } ;;
-    bench | test) ;;
+    bench | test | test-vllm) ;;
     -h | --help | help) usage; exit 0 ;;
     *) usage >&2; say "error: there is no command '$command'"; exit 2 ;;
 esac
@@ -204,6 +256,7 @@ lock 9
 prepare "$command"
 exec 9<&-
 if [ "$command" = test ]; then exec "$VENV/bin/python" -m pytest "$@"; fi
+if [ "$command" = test-vllm ]; then exec "$VENV/bin/python" -m pytest -m vllm "$@"; fi
 if [ "$command" = bench ]; then exec "$VENV/bin/python" -m benchmarks.engines --folder "$caller" "$@"; fi
 if [ "$command" = quantize ]; then exec "$VENV/bin/python" -m app quantize --folder "$caller" "$@"; fi
 exec "$VENV/bin/python" -m app "$command"

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from app.settings import Settings
 from backends.base import ModelUnavailableError
 from backends.chat_formats.custom import load_layout
 from backends.gguf_header import check_gguf
 from backends.lora_file import check_adapter
+from backends.vllm.devices import Devices, device_problems
+from backends.vllm.folder import ModelFolder, adapter_rank
 
 
 def problems(settings: Settings) -> Iterator[str]:
-    """One line per file that is missing or is not what it should be."""
+    """One line per file that is missing or is not what it should be, and per setting that the machine cannot follow."""
     model = settings.model
-    if model.engine == "llama_cpp":
-        header = None
-        try:
-            header = check_gguf(model.name)
-        except ModelUnavailableError as error:
-            yield f"JARVIS_MODEL_NAME: {error}"
-        for name, path in model.adapters.items():
-            try:
-                check_adapter(path, header)
-            except ModelUnavailableError as error:
-                yield f"JARVIS_LORA_ADAPTERS: {name}: {error}"
+    if model.engine != "stub":
+        yield from _model_problems(settings)
     if settings.embedding.name is not None and model.engine != "stub":
         try:
             check_gguf(settings.embedding.name)
@@ -35,3 +29,26 @@ def problems(settings: Settings) -> Iterator[str]:
             load_layout(model.chat_format_file)
         except ModelUnavailableError as error:
             yield f"JARVIS_CHAT_FORMAT_FILE: {error}"
+
+
+def _model_problems(settings: Settings) -> Iterator[str]:
+    """Of the model that writes, and of its adapters."""
+    model = settings.model
+    if model.engine == "vllm":
+        yield from device_problems(settings.engine_config().vllm, Devices.found())
+    header = None
+    try:
+        if model.engine == "llama_cpp" or model.name.endswith(".gguf"):
+            header = check_gguf(model.name)
+        elif Path(model.name).is_dir():
+            ModelFolder(Path(model.name)).check()
+    except ModelUnavailableError as error:
+        yield f"JARVIS_MODEL_NAME: {error}"
+    for name, path in model.adapters.items():
+        try:
+            if model.engine == "llama_cpp" or path.endswith(".gguf"):
+                check_adapter(path, header)
+            else:
+                adapter_rank(path)
+        except ModelUnavailableError as error:
+            yield f"JARVIS_LORA_ADAPTERS: {name}: {error}"

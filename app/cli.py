@@ -106,7 +106,10 @@ def build_plan(_: argparse.Namespace) -> int:
     """Print what `run.sh` has to know before it installs an engine: one value per line."""
     variables = Variables.read()
     settings = Settings.from_variables(variables)
-    print(settings.model.engine, settings.cache_dir, variables.values.get("CMAKE_ARGS", ""), sep="\n")
+    own_python = variables.values.get("JARVIS_VLLM_PYTHON", "")
+    embeddings = settings.embedding.name if settings.model.engine != "stub" else None
+    cmake_args = variables.values.get("CMAKE_ARGS", "")
+    print(settings.model.engine, settings.cache_dir, cmake_args, own_python, embeddings or "", sep="\n")
     return OK
 
 
@@ -118,7 +121,9 @@ def banner(settings: Settings, url: str) -> str:
         lines[-1] += f"  ({model.name})"
     if settings.embedding.name is not None:
         lines.append(f"  vectors {settings.embedding.alias}  ({settings.embedding.name})")
-    note = DEMO_NOTE if model.bundled and model.engine == "llama_cpp" else ""
+    if model.engine == "vllm":
+        lines += [f"  tuned   {name}={value}" for name, value in settings.vllm_tuning().items()]
+    note = DEMO_NOTE if model.bundled and model.engine != "stub" else ""
     return "\n".join(lines) + note
 
 

@@ -30,6 +30,7 @@ FEATURES = (
     Feature("logprobs", lambda request: request.logprobs is not None, lambda can: can.logprobs),
     Feature("logprobs", lambda request: request.prompt_logprobs is not None, lambda can: can.logprobs),
     Feature(_constraint_param, lambda request: request.constraint is not None, lambda can: can.constraints),
+    Feature("typical_p", lambda request: request.sampling.typical_p not in (None, 1.0), lambda can: can.typical_p),
     Feature("model", lambda request: request.adapter is not None, lambda can: can.adapters),
 )
 

@@ -38,8 +38,14 @@ def _llama_cpp_embedder(config: EngineConfig) -> LoadableEngine:
     return LlamaCppEmbedder(config)
 
 
-def _vllm(_config: EngineConfig) -> LoadableEngine:
-    raise ModelUnavailableError("the vLLM engine is not part of this version; choose llama_cpp")
+def _vllm(config: EngineConfig) -> LoadableEngine:
+    from backends.vllm_backend import VLLMClient
+
+    return VLLMClient(config)
+
+
+def _vllm_embedder(_config: EngineConfig) -> LoadableEngine:
+    raise ModelUnavailableError("embedding models are run by llama_cpp: JARVIS_EMBEDDING_MODEL names a GGUF file")
 
 
 def _stub(config: EngineConfig) -> LoadableEngine:
@@ -59,7 +65,7 @@ CREATORS: Mapping[tuple[EngineName, Task], Creator] = MappingProxyType(
         ("llama_cpp", "generate"): _llama_cpp,
         ("llama_cpp", "embed"): _llama_cpp_embedder,
         ("vllm", "generate"): _vllm,
-        ("vllm", "embed"): _vllm,
+        ("vllm", "embed"): _vllm_embedder,
         ("stub", "generate"): _stub,
         ("stub", "embed"): _stub_embedder,
     }

@@ -101,7 +101,7 @@ class StubEngine:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(prefill_only=True, logprobs=True)
+        return Capabilities(prefill_only=True, logprobs=True, typical_p=True)
 
     @property
     def info(self) -> ModelInfo:

@@ -24,6 +24,12 @@ Quantization = Literal[
 ]  # fmt: skip
 SplitMode = Literal["none", "layer", "row"]
 RopeScaling = Literal["none", "linear", "yarn", "longrope"]
+VLLMQuantization = Literal[
+    "awq", "gptq", "awq_marlin", "gptq_marlin", "compressed-tensors", "fp8", "fp8_per_tensor", "fp8_per_block",
+    "int8_per_channel_weight_only", "experts_int8", "mxfp4", "modelopt", "quark", "torchao",
+]  # fmt: skip
+VLLMDtype = Literal["auto", "float32", "bfloat16", "float16"]
+ExecutorBackend = Literal["mp", "ray"]
 
 PRIORITY_NORMAL = 0
 PRIORITY_SPECULATIVE = -1
@@ -234,6 +240,7 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     adapters: bool = False
     prefill_only: bool = False
     infill: bool = False
+    typical_p: bool = False
 
 
 class ModelInfo(Struct, frozen=True, kw_only=True):
@@ -297,6 +304,28 @@ class LlamaOptions(Struct, frozen=True, kw_only=True):
         return self.kv_cache_type_k or self.kv_cache_type, self.kv_cache_type_v or self.kv_cache_type
 
 
+class VLLMOptions(Struct, frozen=True, kw_only=True):
+    """What only vLLM understands. `None` leaves the choice to the engine, which looks at the machine and the model.
+
+    `gpu_memory_utilization` is the share of a GPU's memory that the engine may fill; `cpu_kvcache_space` is in GiB.
+    """
+
+    tensor_parallel_size: int = 1
+    pipeline_parallel_size: int = 1
+    gpu_memory_utilization: float = 0.9
+    quantization: VLLMQuantization | None = None
+    dtype: VLLMDtype = "auto"
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
+    enable_prefix_caching: bool = True
+    enable_chunked_prefill: bool = True
+    enforce_eager: bool | None = None
+    distributed_executor_backend: ExecutorBackend | None = None
+    cpu_kvcache_space: float | None = None
+    enable_lora: bool = False
+    trust_remote_code: bool = False
+
+
 class EngineConfig(Struct, frozen=True, kw_only=True):
     """All that a worker is told about the engine it hosts. `None` leaves the choice to the engine.
 
@@ -314,6 +343,7 @@ class EngineConfig(Struct, frozen=True, kw_only=True):
     context_window: int | None = None
     adapters: dict[str, str] = {}
     llama: LlamaOptions = LlamaOptions()
+    vllm: VLLMOptions = VLLMOptions()
     log_level: str = "info"
     engine_log_level: str = "warning"
     options: dict[str, Any] = {}

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from backends.llama_cpp import native_log
 from backends.llama_cpp.context import Context, ContextOptions
 from backends.llama_cpp.model import Model
-from backends.llama_cpp.sampling import Sampler, Scratch, resolve, sampling_defaults
+from backends.llama_cpp.sampling import Sampler, Scratch
+from backends.sampling_defaults import resolve, sampling_defaults
 from backends.types import LlamaOptions, SamplingParams
 from benchmarks.random_model import Shape, write
 

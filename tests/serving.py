@@ -52,9 +52,9 @@ class Server:
             self.process.wait()
             raise
 
-    def wait_for(self, path: str) -> None:
+    def wait_for(self, path: str, patience_s: float = PATIENCE_S) -> None:
         """Ask for `path` until it answers 200."""
-        give_up = time.monotonic() + PATIENCE_S
+        give_up = time.monotonic() + patience_s
         while not self._answers(path):
             assert self.process.poll() is None, f"the server has ended:\n{self.log.read_text()}"
             assert time.monotonic() < give_up, f"{path} is not 200:\n{self.log.read_text()}"
@@ -68,13 +68,13 @@ class Server:
 
 
 @contextmanager
-def serving(*, ready: bool = True, **variables: str) -> Iterator[Server]:
+def serving(*, ready: bool = True, patience_s: float = PATIENCE_S, **variables: str) -> Iterator[Server]:
     """A server with these variables, live and (unless `ready` is false) with its model loaded; ended afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         server = start(Path(folder), log, variables)
         try:
-            server.wait_for("/health/ready" if ready else "/health/live")
+            server.wait_for("/health/ready" if ready else "/health/live", patience_s)
             yield server
         finally:
             server.stop()

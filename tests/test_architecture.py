@@ -41,8 +41,12 @@ ENGINES = {
     "llama_cpp": "backends.llama_cpp",
     "llguidance": "backends.llama_cpp",
     "vllm": "backends.vllm",
-    "torch": "",
-    "transformers": "",
+    "torch": "backends.vllm",
+    "transformers": "backends.vllm",
+    "tokenizers": "backends.vllm",
+    "huggingface_hub": "backends.vllm",
+    "safetensors": "backends.vllm",
+    "gguf": "backends.vllm",
 }
 """Native engines and what they work with, and the room that may import each."""
 VAGUE_NAMES = re.compile(r"\b(utils?|helpers?|managers?|services?|misc|common)\b")

@@ -177,8 +177,12 @@ class Stream:
     async def rest(self) -> list[str]:
         """The data of all later events."""
         events = [line[6:] async for line in self._lines if line.startswith("data: ")]
-        await self._client.aclose()
+        await self.leave()
         return events
+
+    async def leave(self) -> None:
+        """Hang up."""
+        await self._client.aclose()
 
 
 def test_no_worker_outlives_the_server() -> None:

@@ -21,8 +21,12 @@ case "$*" in
     *version_info*) exit "${PYTHON_TOO_OLD:-0}" ;;
     *ensurepip*) exit "${NO_VENV_MODULE:-0}" ;;
     --version) echo "Python 3.99" ;;
-    "-m venv --clear "*) mkdir -p .venv/bin && ln -sf "$RECORDER" .venv/bin/python ;;
-    "-m app build-plan") printf '%s\n' "${JARVIS_INFERENCE_ENGINE:-llama_cpp}" "$JARVIS_CACHE_DIR" "${CMAKE_ARGS:-}" ;;
+    "-m venv --clear "*) mkdir -p "$4/bin" && ln -sf "$RECORDER" "$4/bin/python" ;;
+    "-m app build-plan")
+        printf '%s\n' "${JARVIS_INFERENCE_ENGINE:-llama_cpp}" "$JARVIS_CACHE_DIR" "${CMAKE_ARGS:-}"
+        printf '%s\n' "${JARVIS_VLLM_PYTHON:-}" "${JARVIS_EMBEDDING_MODEL:-}"
+        ;;
+    *"install -r requirements-vllm-"*) exit "${VLLM_FAILS:-0}" ;;
     *"install -r /dev/stdin"*) cat >/dev/null ;;
     *" wheel "*)
         [ -z "${BUILD_FAILS:-}" ] || exit 1
@@ -166,6 +170,78 @@ def test_other_engines_do_not_build_llama_cpp(clone: Clone, engine: str) -> None
     assert clone.run(JARVIS_INFERENCE_ENGINE=engine).returncode == 0
     assert not clone.calls("llama")
     assert bool(clone.calls("requirements-vllm.txt")) == (engine == "vllm")
+
+
+def test_vllm_gets_an_environment_of_its_own_that_other_clones_share(clone: Clone, tmp_path: Path, cache: Path) -> None:
+    assert clone.run(JARVIS_INFERENCE_ENGINE="vllm").returncode == 0
+    leads_to = (clone.folder / ".venv-vllm").readlink()
+    assert leads_to.parent == cache / "vllm" and (leads_to / ".complete").exists()
+    assert not [call for call in clone.calls(" install ") if "vllm" in call and "requirements-base" in call]
+    other = Clone(tmp_path / "other", cache)
+    other.run(JARVIS_INFERENCE_ENGINE="vllm")
+    assert not other.calls("requirements-vllm")
+    assert (other.folder / ".venv-vllm").readlink() == leads_to
+
+
+def test_changed_requirements_of_vllm_make_another_environment(clone: Clone) -> None:
+    clone.run(JARVIS_INFERENCE_ENGINE="vllm")
+    before = (clone.folder / ".venv-vllm").readlink()
+    with (clone.folder / "requirements-vllm.txt").open("a") as file:
+        file.write("# newer\n")
+    clone.run(JARVIS_INFERENCE_ENGINE="vllm")
+    assert clone.calls("requirements-vllm.txt")
+    assert (clone.folder / ".venv-vllm").readlink() != before
+
+
+def test_vllm_on_a_cpu_is_installed_after_its_torch_and_without_what_does_not_match(clone: Clone) -> None:
+    if Path("/proc/driver/nvidia/version").exists():
+        pytest.skip("there is a GPU")
+    clone.run(JARVIS_INFERENCE_ENGINE="vllm")
+    steps = [
+        call.partition("version-check ")[2] for call in clone.calls("torch") + clone.calls("requirements-vllm-cpu")
+    ]
+    assert steps[0].startswith("install torch==")
+    assert steps[1].startswith("uninstall -y torchvision torchaudio torchcodec")
+    assert clone.calls().index(clone.calls("requirements-vllm-cpu")[0]) < clone.calls().index(
+        clone.calls("uninstall")[0]
+    )
+
+
+def test_a_failed_installation_of_vllm_is_explained_and_tried_again(clone: Clone) -> None:
+    failed = clone.run(JARVIS_INFERENCE_ENGINE="vllm", VLLM_FAILS="1")
+    assert failed.returncode == 75
+    assert "could not be installed" in failed.stderr
+    assert clone.run(JARVIS_INFERENCE_ENGINE="vllm").returncode == 0
+
+
+def test_a_machine_that_cannot_run_vllm_gets_one_line(clone: Clone, tmp_path: Path) -> None:
+    if Path("/proc/driver/nvidia/version").exists():
+        pytest.skip("there is a GPU")
+    clone.run()
+    uname = tmp_path / "uname"
+    uname.write_text("#!/bin/sh\necho Plan9 mips\n")
+    uname.chmod(0o755)
+    done = clone.run(JARVIS_INFERENCE_ENGINE="vllm", PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert done.returncode == 75
+    (line,) = [line for line in done.stderr.splitlines() if "error" in line]
+    assert "Plan9 mips" in line and line.endswith("set JARVIS_INFERENCE_ENGINE=llama_cpp")
+    assert not clone.calls("requirements-vllm")
+
+
+def test_an_interpreter_of_the_users_own_is_taken_as_it_is(clone: Clone) -> None:
+    assert clone.run(JARVIS_INFERENCE_ENGINE="vllm", JARVIS_VLLM_PYTHON="/opt/python").returncode == 0
+    assert not clone.calls("requirements-vllm")
+
+
+def test_an_embedding_model_needs_llama_cpp_whatever_writes(clone: Clone) -> None:
+    assert clone.run(JARVIS_INFERENCE_ENGINE="vllm", JARVIS_EMBEDDING_MODEL="e.gguf").returncode == 0
+    assert clone.calls("--no-binary llama-cpp-python")
+
+
+def test_the_tests_of_vllm_are_run_after_it_is_installed(clone: Clone) -> None:
+    assert clone.run("test-vllm", "-k", "one").returncode == 0
+    assert clone.calls("requirements-vllm.txt") and clone.calls("--no-binary llama-cpp-python")
+    assert clone.calls("-m pytest -m vllm -k one")
 
 
 def test_check_installs_no_engine(clone: Clone) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ from app.experts.catalog import Catalog, Expert
 from app.experts.policy import RestartPolicy
 from app.experts.supervisor import ExpertStatus, Launcher, Supervisor
 from backends.base import CapacityError, Engine, SupervisedEngine
+from backends.types import EngineName
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -46,7 +46,15 @@ class EnginePool:
     def from_settings(cls, settings: Settings, catalog: Catalog) -> Self:
         """The pool of a server: every expert of the catalog in a worker process of its own."""
         limits = PoolLimits(settings.limits.load_wait_s, settings.limits.max_queue)
-        return cls(catalog.experts, worker_launcher(sys.executable, settings.worker_environment()), limits)
+        launchers: dict[EngineName, Launcher] = {
+            engine: worker_launcher(settings.interpreter(engine), settings.worker_environment(engine=engine))
+            for engine in {expert.config.engine for expert in catalog.experts}
+        }
+
+        async def launch(expert: Expert, progress: Callable[[float], None]) -> SupervisedEngine:
+            return await launchers[expert.config.engine](expert, progress)
+
+        return cls(catalog.experts, launch, limits)
 
     async def start(self) -> None:
         """Begin to load every expert, and return at once."""

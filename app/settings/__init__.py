@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Self
 
 from msgspec.structs import replace
@@ -24,6 +26,7 @@ from app.settings.reading import (
     unknown_names,
 )
 from app.settings.sections import (
+    PROJECT_ROOT,
     EmbeddingSettings,
     LimitSettings,
     LoggingSettings,
@@ -32,7 +35,9 @@ from app.settings.sections import (
     UserPath,
     variable,
 )
-from backends.types import EngineConfig, LlamaOptions
+from app.settings.vllm import VLLMSettings, vllm_problem
+from app.settings.vllm_machine import CALM, tuning
+from backends.types import EngineConfig, EngineName, LlamaOptions
 
 __all__ = ["Settings", "SettingsError", "Variables"]
 
@@ -53,6 +58,7 @@ class Settings(BaseSettings):
     server: ServerSettings = ServerSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
     llama: LlamaSettings = LlamaSettings()
+    vllm: VLLMSettings = VLLMSettings()
     limits: LimitSettings = LimitSettings()
     logging: LoggingSettings = LoggingSettings()
     cache_dir: UserPath = variable(
@@ -64,12 +70,9 @@ class Settings(BaseSettings):
     _from_file: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
-    def _engine_can_quantise(self) -> Self:
-        if self.llama.quantization and self.model.engine == "vllm":
-            raise ValueError(
-                f"JARVIS_QUANTIZATION='{self.llama.quantization}' makes smaller copies of GGUF files, which"
-                " JARVIS_INFERENCE_ENGINE='vllm' does not serve: unset one of them"
-            )
+    def _vllm_can_be_told(self) -> Self:
+        if self.model.engine == "vllm" and (problem := vllm_problem(self.model, self.llama, self.vllm)):
+            raise ValueError(problem)
         return self
 
     @model_validator(mode="after")
@@ -118,12 +121,17 @@ class Settings(BaseSettings):
             cache_dir=self.cache_dir,
             chat_format=model.chat_format,
             chat_format_file=model.chat_format_file,
-            context_window=model.context_window,
+            context_window=self._context_window(),
             adapters=model.adapters,
             log_level=self.logging.effective_level,
             engine_log_level=self.logging.llama_log_level,
             llama=LlamaOptions(**self.llama.model_dump()),
+            vllm=self.vllm.options(adapters=bool(model.adapters)),
         )
+
+    def _context_window(self) -> int | None:
+        own = self.vllm.max_model_len if self.model.engine == "vllm" else None
+        return own or self.model.context_window
 
     def embedding_config(self) -> EngineConfig | None:
         """What the worker of the embedding model is told, if there is one."""
@@ -141,12 +149,37 @@ class Settings(BaseSettings):
             adapters={},
         )
 
-    def worker_environment(self, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    def interpreter(self, engine: EngineName) -> str:
+        """The Python that a worker with this engine runs."""
+        return self.vllm.python if engine == "vllm" else sys.executable
+
+    def worker_environment(
+        self, environ: Mapping[str, str] | None = None, engine: EngineName = "llama_cpp"
+    ) -> dict[str, str]:
         """`environ` (default: this process's) as an engine worker may see it: no `JARVIS_*`, no keys, no secrets.
 
-        Other variables of the `.env` file (`CUDA_VISIBLE_DEVICES`, `OMP_NUM_THREADS`, …) are added.
+        Other variables of the `.env` file (`CUDA_VISIBLE_DEVICES`, `OMP_NUM_THREADS`, …) are added, and what makes the
+        engine fit the machine (`app.settings.vllm_machine`), where neither says otherwise.
         """
         given = self._from_file | dict(os.environ if environ is None else environ)
         if self.embedding.name is not None and "OMP_WAIT_POLICY" not in given:
             given = PATIENCE_OF_THREADS | given
-        return {name: value for name, value in given.items() if not (name.startswith(PREFIX) or is_secret_name(name))}
+        kept = {name: value for name, value in given.items() if not (name.startswith(PREFIX) or is_secret_name(name))}
+        if engine != "vllm":
+            return kept
+        return kept | {name: value for name, value in self._vllm_environment(given).items() if not kept.get(name)}
+
+    def vllm_tuning(self, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The variables that a vLLM worker gets on this machine because nobody has set them."""
+        given = self._from_file | dict(os.environ if environ is None else environ)
+        return {name: value for name, value in tuning().items() if not given.get(name)}
+
+    def _vllm_environment(self, given: Mapping[str, str]) -> dict[str, str]:
+        token = {"HF_TOKEN": given["HF_TOKEN"]} if given.get("HF_TOKEN") and self._downloads else {}
+        level = {"VLLM_LOGGING_LEVEL": "DEBUG" if self.logging.effective_level == "debug" else "ERROR"}
+        return CALM | level | token | tuning()
+
+    @property
+    def _downloads(self) -> bool:
+        """Whether the model is a name on a hub, so that the worker may need the user's token."""
+        return not (self.model.name.endswith(".gguf") or Path(PROJECT_ROOT, self.model.name).exists())

@@ -117,7 +117,7 @@ class ModelSettings(Section):
     name: UserPath = variable(
         "JARVIS_MODEL_NAME",
         lambda: str(BUNDLED_MODEL),
-        "The model: path of a GGUF file for llama_cpp, folder or hub name for vllm. "
+        "The model: path of a GGUF file; for vllm also a Hugging Face folder, or a name on the hub. "
         "A relative path counts from the project's folder.",
         unset="the bundled demo model",
     )

@@ -18,8 +18,8 @@ from backends.base import EngineError, InvalidRequestError
 from backends.constraints import check
 from backends.llama_cpp.token_bytes import TokenBytes
 from backends.llama_cpp.token_mask import TokenMask
-from backends.llama_cpp.vocab import Vocabulary
 from backends.types import Constraint
+from backends.vocabulary import BaseVocabulary
 
 _LIMITS = llguidance.LLParserLimits(
     max_items_in_row=2_000,
@@ -119,7 +119,7 @@ class _Compiled:
 class Constrainer:
     """Compiles constraints for one vocabulary, on any thread. Compiled ones are kept for a while."""
 
-    def __init__(self, vocab: Vocabulary) -> None:
+    def __init__(self, vocab: BaseVocabulary) -> None:
         self._vocab = vocab
         self._building = threading.Lock()
         self._tools: tuple[llguidance.LLTokenizer, TokenMask] | None = None
@@ -172,7 +172,7 @@ class Constrainer:
         return InvalidRequestError(f"the answer cannot go on under '{param}': {reason}", param=param)
 
 
-def _tools(vocab: Vocabulary) -> tuple[llguidance.LLTokenizer, TokenMask]:
+def _tools(vocab: BaseVocabulary) -> tuple[llguidance.LLTokenizer, TokenMask]:
     ends = sorted(vocab.end_of_generation)
     wrapper = llguidance.TokenizerWrapper(TokenBytes(vocab))
     # In two steps, because each holds the interpreter's lock to its end.
@@ -195,14 +195,19 @@ def _compile(tokenizer: llguidance.LLTokenizer, mask: TokenMask, constraint: Con
     return matcher
 
 
-def _grammar(constraint: Constraint) -> str:
-    if constraint.kind == "json_schema":
-        return llguidance.LLMatcher.grammar_from_json_schema(constraint.value)
+def lark_source(constraint: Constraint) -> str:
+    """The grammar of a checked constraint that is no JSON schema, as llguidance reads it."""
     lark = constraint.value
     if constraint.kind == "regex":
         # \d and \w mean ASCII, as they do in JSON schemas.
         lark = f"start: /{llguidance.regex_to_lark(lark, 'dw')}/"
-    return json.dumps({"grammars": [{"lark_grammar": lark + _NO_FORCING}]})
+    return lark + _NO_FORCING
+
+
+def _grammar(constraint: Constraint) -> str:
+    if constraint.kind == "json_schema":
+        return llguidance.LLMatcher.grammar_from_json_schema(constraint.value)
+    return json.dumps({"grammars": [{"lark_grammar": lark_source(constraint)}]})
 
 
 def _reason(error: str) -> str:

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from msgspec import structs
 
+from backends.echo import as_echoed, echo_deltas, first_of_prompt
 from backends.llama_cpp.context import Context
 from backends.llama_cpp.job import Choice, Job
-from backends.llama_cpp.logprobs import as_echoed, echo_deltas, first_of_prompt, prompt_logprobs, token_logprob
+from backends.llama_cpp.logprobs import prompt_logprobs, token_logprob
 from backends.llama_cpp.ngram import NgramDrafter
 from backends.llama_cpp.sampling import Sampler, Scratch, suppress
-from backends.llama_cpp.text import TextStream
 from backends.llama_cpp.vocab import Vocabulary
+from backends.text import TextStream
 from backends.types import Delta, FinishReason
 
 

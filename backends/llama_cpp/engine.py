@@ -30,11 +30,11 @@ from backends.llama_cpp.model_file import LONGEST_DEFAULT_WINDOW
 from backends.llama_cpp.native_thread import NativeThread
 from backends.llama_cpp.ngram import NgramDrafter
 from backends.llama_cpp.plan import new_tokens_allowed
-from backends.llama_cpp.prompts import Prompt, Prompts
 from backends.llama_cpp.quantised_copies import quantised_model
-from backends.llama_cpp.sampling import resolve, sampling_defaults
 from backends.llama_cpp.scheduler import Parcel, Scheduler
 from backends.llama_cpp.warmup import warm_up
+from backends.prompts import Prompt, Prompts
+from backends.sampling_defaults import resolve, sampling_defaults
 from backends.types import Capabilities, Embedding, EngineConfig, Event, GenerationRequest, ModelInfo, TokenPiece
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ RESTING_SEQUENCES = 32
 class LlamaCppEngine:
     """Serves many requests at once from one model: `start` it, `stream` from it, `close` it."""
 
-    capabilities = Capabilities(prefill_only=True, logprobs=True, constraints=True)
+    capabilities = Capabilities(prefill_only=True, logprobs=True, constraints=True, typical_p=True)
 
     def __init__(self, config: EngineConfig) -> None:
         self._config = config

@@ -11,7 +11,7 @@ from backends.base import EngineError
 from backends.llama_cpp.cells import Claim
 from backends.llama_cpp.ngram import NgramDrafter
 from backends.llama_cpp.sampling import Sampler
-from backends.llama_cpp.text import TextStream
+from backends.text import TextStream
 from backends.types import Event, FinishReason, GenerationRequest, SamplingParams, Timings, TokenLogprob, Usage
 
 if TYPE_CHECKING:

@@ -7,14 +7,12 @@ top-k, typical-p, top-p, then the draw. Temperature 0 (or next to it) is the arg
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.base import EngineError, ModelUnavailableError
+from backends.base import EngineError
 from backends.llama_cpp.adjustments import Bias, Penalties
 from backends.llama_cpp.logits import Ids, Logits, cleaned
 from backends.llama_cpp.race import draw
@@ -23,38 +21,6 @@ from backends.types import SamplingParams
 
 _COLDEST = 1e-5  # dividing by less overflows; vLLM, too, takes the arg-max below it
 _SEEDS = 2**64
-_MODEL_KEYS = {
-    "general.sampling.temp": ("temperature", float),
-    "general.sampling.top_k": ("top_k", int),
-    "general.sampling.top_p": ("top_p", float),
-    "general.sampling.min_p": ("min_p", float),
-    "general.sampling.penalty_repeat": ("repetition_penalty", float),
-}
-_API_DEFAULTS = SamplingParams(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, typical_p=1.0, repetition_penalty=1.0)
-
-
-def sampling_defaults(metadata: Mapping[str, str]) -> SamplingParams:
-    """What holds where a request is silent: the model's own `general.sampling.*` keys, else OpenAI's defaults.
-
-    Raises:
-        ModelUnavailableError: one of the keys is not a number.
-    """
-    given: dict[str, Any] = {}
-    for key, (field, convert) in _MODEL_KEYS.items():
-        if key in metadata:
-            try:
-                given[field] = convert(metadata[key])
-            except ValueError:
-                raise ModelUnavailableError(f"the model's {key} is {metadata[key][:50]!r}, not a number") from None
-    return msgspec.structs.replace(_API_DEFAULTS, **given)
-
-
-def resolve(params: SamplingParams, defaults: SamplingParams) -> SamplingParams:
-    """The request's parameters with its gaps filled from `defaults`."""
-    gaps = {
-        field: getattr(defaults, field) for field in SamplingParams.__struct_fields__ if getattr(params, field) is None
-    }
-    return msgspec.structs.replace(params, **gaps)
 
 
 class Scratch:

@@ -7,15 +7,10 @@ from __future__ import annotations
 
 from functools import cached_property
 
-import llama_cpp
-
-from backends.llama_cpp.vocab import Vocabulary
+from backends.vocabulary import BaseVocabulary
 
 _MARK = b"\xff"
 """Begins the bytes of a special token; no UTF-8 text contains it."""
-_NEVER_TEXT = (
-    llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN | llama_cpp.LLAMA_TOKEN_ATTR_UNUSED
-)
 _BRACKETS = ((b"<", b">"), (b"[", b"]"))
 _LOOK_AHEAD = 512
 """Characters of forced text that are tokenised. Only the first token is used, and long texts would take their time."""
@@ -26,11 +21,12 @@ _SENTINELS = ("\x01", "\x02", "\x03", "\x04", "\x05", "\x06", "\x07")
 class TokenBytes:
     """What `llguidance.TokenizerWrapper` takes; `tokens` has an entry for every id of the vocabulary."""
 
-    def __init__(self, vocab: Vocabulary) -> None:
+    def __init__(self, vocab: BaseVocabulary) -> None:
         self._vocab = vocab
         self.eos_token_id = min(vocab.end_of_generation, default=None)
         self.bos_token_id = vocab.bos
         self.special_token_ids: tuple[int, ...] = ()
+        self._user_defined = frozenset(vocab.user_defined_tokens.values())
         self.tokens = [self._bytes(token) for token in range(vocab.size)]
 
     def __call__(self, text: str | bytes) -> list[int]:
@@ -49,10 +45,9 @@ class TokenBytes:
         return _MARK + name if name else b""
 
     def _is_special(self, token: int, text: bytes) -> bool:
-        attributes = llama_cpp.llama_vocab_get_attr(self._vocab.handle, token)
-        if attributes & _NEVER_TEXT or token in self._vocab.end_of_generation:
+        if self._vocab.never_text(token) or token in self._vocab.end_of_generation:
             return True
-        if not attributes & llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED:
+        if token not in self._user_defined:
             return False
         return any(len(text) > 1 and text.startswith(left) and text.endswith(right) for left, right in _BRACKETS)
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
 import llama_cpp
 
-from backends.base import ContextLengthError, InvalidRequestError
-from backends.types import TokenPiece
+from backends.vocabulary import BaseVocabulary
 
 _LONGEST_RUN = 4096
 # llama.cpp's pre-tokenisers are std::regex, which recurses once per character of a run and overflows the stack (after
@@ -22,9 +21,12 @@ _BITES = re.compile(rf"[^\t-\r ]{{1,{_LONGEST_RUN}}}|[\t-\r /\x80-\U0010ffff]{{1
 _MATCHED_AS_WHOLE = (
     llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
 )
+_NEVER_TEXT = (
+    llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN | llama_cpp.LLAMA_TOKEN_ATTR_UNUSED
+)
 
 
-class Vocabulary:
+class Vocabulary(BaseVocabulary):
     """Tokenises for one loaded model. Thread-safe: llama.cpp's vocabulary is read-only after loading."""
 
     def __init__(self, model: Any) -> None:
@@ -36,7 +38,7 @@ class Vocabulary:
         self.add_eos: bool = llama_cpp.llama_vocab_get_add_eos(self._vocab)
         kind = llama_cpp.llama_vocab_type(self._vocab)
         self._splits_by_regex = kind == llama_cpp.LLAMA_VOCAB_TYPE_BPE
-        self._is_wordpiece = kind == llama_cpp.LLAMA_VOCAB_TYPE_WPM
+        self.drops_spaces = self._is_wordpiece = kind == llama_cpp.LLAMA_VOCAB_TYPE_WPM
         self._pieces: dict[int, bytes] = {}
         self._control_pieces: dict[int, bytes] = {}
 
@@ -89,32 +91,6 @@ class Vocabulary:
         adds_separator = self._is_wordpiece and llama_cpp.llama_vocab_get_add_sep(self._vocab)
         return _none_if_negative(llama_cpp.llama_vocab_sep(self._vocab)) if adds_separator else None
 
-    def encode_prompt(self, text: str, *, special: bool) -> list[int]:
-        """Ids of a whole prompt with the tokens that the model wants around it: BOS and EOS, `[CLS]` and `[SEP]`."""
-        ids = self.encode(text, special=special)
-        if self.add_bos and self.bos is not None and ids[:1] != [self.bos]:
-            ids.insert(0, self.bos)
-        if self.closing is not None:
-            ids.append(self.closing)
-        return ids
-
-    def token_pieces(self, text: str, *, add_special: bool = False) -> list[TokenPiece]:
-        """The tokens of a text with what they stand for; control strings in it stay text."""
-        ids = self.encode_prompt(text, special=False) if add_special else self.encode(text, special=False)
-        return [TokenPiece(token, self.control_text(token)) for token in ids]
-
-    def check_length(self, text: str, limit: int, *, param: str) -> None:
-        """Refuse a text of `param` that is longer than `limit` of the longest tokens, before native code sees it."""
-        if len(text) <= limit:
-            return
-        # WordPiece drops spaces, so they do not count.
-        counted = " ".join(text.split()) if self._is_wordpiece else text
-        if len(counted.encode()) > limit * self.longest_token:
-            raise ContextLengthError(
-                f"the prompt has {len(text)} characters, more than the {limit} tokens of the context window can hold",
-                param=param,
-            )
-
     def piece(self, token: int) -> bytes:
         """The bytes that a token adds to the text; none for control tokens."""
         piece = self._pieces.get(token)
@@ -129,25 +105,9 @@ class Vocabulary:
             piece = self._control_pieces[token] = self._piece(token, special=True)
         return piece
 
-    def decode(self, tokens: Sequence[int], *, special: bool = False) -> bytes:
-        """The bytes of a whole sequence, without the space that some vocabularies put before a text.
-
-        llama.cpp's own function is not used: for some vocabularies it also drops the spaces before punctuation.
-        """
-        for token in tokens:
-            if not 0 <= token < self.size:
-                raise InvalidRequestError(
-                    f"{token} is not a token id of this model (0 to {self.size - 1})", param="tokens"
-                )
-        text = self.control_text if special else self.piece
-        pieces = [text(token) for token in tokens]
-        if pieces and self._adds_space:
-            pieces[0] = pieces[0].removeprefix(b" ")
-        return b"".join(pieces)
-
-    @cached_property
-    def _adds_space(self) -> bool:
-        return any(self.piece(token).startswith(b" ") for token in self.encode("a", special=False)[:1])
+    def never_text(self, token: int) -> bool:
+        """Whether the token stands for something else than its text; see `BaseVocabulary.never_text`."""
+        return bool(llama_cpp.llama_vocab_get_attr(self._vocab, token) & _NEVER_TEXT)
 
     def _tokens_with(self, attributes: int) -> dict[str, int]:
         attr, text = llama_cpp.llama_vocab_get_attr, llama_cpp.llama_vocab_get_text

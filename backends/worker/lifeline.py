@@ -33,6 +33,23 @@ def volunteer_for_oom() -> None:
         score.write(str(_OOM_SCORE_ADJ))
 
 
+def guard_group() -> None:
+    """Start a process that ends this one's group when this one is gone, however it went.
+
+    For an engine that has processes of its own: a signal that ends this process (`die_with_parent`, or the kernel when
+    memory runs out) does not reach them. The guard waits for the end of a pipe whose other end is here and nowhere
+    else. It is only started where this process leads its group.
+    """
+    if os.getpgrp() != os.getpid():
+        return
+    read_end, write_end = os.pipe()
+    os.set_inheritable(read_end, True)
+    command = ["/bin/sh", "-c", "read -r _; kill -9 0"]
+    actions = [(os.POSIX_SPAWN_DUP2, read_end, 0), (os.POSIX_SPAWN_CLOSE, write_end)]
+    os.posix_spawn(command[0], command, {"PATH": os.defpath}, file_actions=actions)
+    os.close(read_end)
+
+
 def end_group() -> NoReturn:
     """End this process at once, and everything that it started if it leads its process group."""
     if os.getpgrp() == os.getpid():

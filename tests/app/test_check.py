@@ -51,3 +51,21 @@ def test_a_chat_format_file_must_describe_one(tmp_path: Path) -> None:
     layout.write_text("nonsense = 1\n")
     (line,) = found(JARVIS_INFERENCE_ENGINE="stub", JARVIS_CHAT_FORMAT_FILE=str(layout))
     assert line.startswith("JARVIS_CHAT_FORMAT_FILE: ")
+
+
+def test_vllm_is_checked_without_being_loaded(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    lines = found(
+        JARVIS_INFERENCE_ENGINE="vllm",
+        JARVIS_MODEL_NAME=str(folder),
+        JARVIS_LORA_ADAPTERS=f"a={folder}",
+        JARVIS_VLLM_TENSOR_PARALLEL_SIZE="1024",
+    )
+    assert [line.split(":")[0] for line in lines][1:] == ["JARVIS_MODEL_NAME", "JARVIS_LORA_ADAPTERS"]
+    assert "need 1024 devices" in lines[0] and "no config.json" in lines[1] and "adapter_config.json" in lines[2]
+
+
+def test_vllm_takes_the_gguf_files_that_llama_cpp_takes(tmp_path: Path) -> None:
+    assert found(JARVIS_INFERENCE_ENGINE="vllm", JARVIS_LORA_ADAPTERS=f"a={strong_adapter(tmp_path)}") == []
+    assert found(JARVIS_INFERENCE_ENGINE="vllm", JARVIS_MODEL_NAME="some/model") == []

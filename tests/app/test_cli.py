@@ -83,7 +83,9 @@ def test_a_bad_configuration_stops_every_command(tmp_path: Path, command: str) -
 
 def test_build_plan_is_what_run_sh_reads(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text('CMAKE_ARGS="-DA=1 -DB=2"\nJARVIS_CACHE_DIR=/c\n')
-    assert run("build-plan", folder=tmp_path).stdout.splitlines() == ["stub", "/c", "-DA=1 -DB=2"]
+    assert run("build-plan", folder=tmp_path).stdout.splitlines() == ["stub", "/c", "-DA=1 -DB=2", "", ""]
+    own = {"JARVIS_VLLM_PYTHON": "/opt/python", "JARVIS_EMBEDDING_MODEL": "/e.gguf", "JARVIS_INFERENCE_ENGINE": "vllm"}
+    assert run("build-plan", folder=tmp_path, **own).stdout.splitlines()[3:] == ["/opt/python", "/e.gguf"]
 
 
 def test_env_example_is_printed(tmp_path: Path) -> None:

@@ -311,10 +311,6 @@ def test_a_blank_id_is_refused_in_code_too() -> None:
 def test_quantisation_is_for_gguf_files() -> None:
     assert load().llama.quantization is None
     assert load(JARVIS_QUANTIZATION="Q4_K_M").engine_config().llama.quantization == "q4_k_m"
-    assert problems(JARVIS_QUANTIZATION="q4_0", JARVIS_INFERENCE_ENGINE="vllm") == [
-        "JARVIS_QUANTIZATION='q4_0' makes smaller copies of GGUF files, which JARVIS_INFERENCE_ENGINE='vllm' does not"
-        " serve: unset one of them"
-    ]
 
 
 def test_workers_see_neither_our_variables_nor_secrets(env_file: Path) -> None:

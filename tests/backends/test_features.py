@@ -9,10 +9,10 @@ import pytest
 
 from backends.base import UnsupportedError
 from backends.features import refuse_undeclared
-from backends.types import Capabilities, Constraint, GenerationRequest, StopParams
+from backends.types import Capabilities, Constraint, GenerationRequest, SamplingParams, StopParams
 
 NOTHING = Capabilities(chat=False)
-EVERYTHING = Capabilities(constraints=True, logprobs=True, adapters=True, prefill_only=True)
+EVERYTHING = Capabilities(constraints=True, logprobs=True, adapters=True, prefill_only=True, typical_p=True)
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,7 @@ EVERYTHING = Capabilities(constraints=True, logprobs=True, adapters=True, prefil
         ({"constraint": Constraint("regex", "a", "guided_regex")}, "guided_regex"),
         ({"constraint": Constraint("gbnf", 'root ::= "a"', "grammar")}, "grammar"),
         ({"adapter": "x"}, "model"),
+        ({"sampling": SamplingParams(typical_p=0.5)}, "typical_p"),
         ({"messages": ()}, "messages"),
     ],
 )
@@ -36,3 +37,7 @@ def test_a_feature_needs_its_declaration(fields: dict[str, Any], param: str) -> 
     with pytest.raises(UnsupportedError, match=param) as refused:
         refuse_undeclared(wanted, NOTHING)
     assert refused.value.param == param
+
+
+def test_a_parameter_that_changes_nothing_needs_no_declaration() -> None:
+    refuse_undeclared(GenerationRequest(id="r", sampling=SamplingParams(typical_p=1.0)), NOTHING)

@@ -1,12 +1,15 @@
 from itertools import product
+from pathlib import Path
 from typing import get_args
 
 import pytest
+from msgspec import structs
 
 from backends.base import LoadableEngine, ModelUnavailableError
 from backends.gguf_backend import GGUFClient
 from backends.registry import CREATORS
 from backends.types import Accepted, EngineConfig, EngineName, GenerationRequest, Task
+from tests.backends.vllm.folders import write_folder
 
 COMMON_STATS = {"running", "waiting", "kv_cells", "kv_cells_reserved", "prompt_tokens_evaluated", "tokens_generated"}
 
@@ -19,9 +22,16 @@ def test_every_engine_has_a_creator_for_every_task() -> None:
     assert set(CREATORS) == set(product(get_args(EngineName), get_args(Task)))
 
 
-def test_an_engine_that_this_version_lacks_says_so() -> None:
-    with pytest.raises(ModelUnavailableError, match="vLLM"):
-        GGUFClient(config("vllm"))
+def test_what_an_engine_is_not_made_for_is_said_with_what_is() -> None:
+    with pytest.raises(ModelUnavailableError, match="JARVIS_EMBEDDING_MODEL names a GGUF file"):
+        GGUFClient(structs.replace(config("vllm"), task="embed"))
+
+
+async def test_an_engine_that_is_not_installed_says_what_installs_it(tmp_path: Path) -> None:
+    client = GGUFClient(structs.replace(config("vllm"), model=str(write_folder(tmp_path))))
+    with pytest.raises(ModelUnavailableError, match=r"vLLM is not installed for .*: start with \./run\.sh"):
+        await client.start(lambda _fraction: None)
+    await client.close()
 
 
 async def test_everything_is_forwarded_to_the_chosen_engine() -> None:

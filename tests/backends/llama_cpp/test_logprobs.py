@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from backends.llama_cpp.logprobs import as_echoed, echo_deltas, first_of_prompt, prompt_logprobs, token_logprob
+from backends.echo import as_echoed, echo_deltas, first_of_prompt
+from backends.llama_cpp.logprobs import prompt_logprobs, token_logprob
 from backends.types import TokenLogprob
 
 SIZES = (1, 2, 19, 21, 1000, 2047, 2048, 2049, 32_000, 151_936)

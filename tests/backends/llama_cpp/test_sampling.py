@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from backends.base import EngineError, ModelUnavailableError
-from backends.llama_cpp.sampling import Sampler, Scratch, resolve, sampling_defaults
+from backends.llama_cpp.sampling import Sampler, Scratch
+from backends.sampling_defaults import resolve, sampling_defaults
 from backends.types import SamplingParams
 from tests.backends.llama_cpp.slow_sampling import adjusted, distribution
 

@@ -19,8 +19,8 @@ from backends.llama_cpp.job import Job
 from backends.llama_cpp.model import Model
 from backends.llama_cpp.native_thread import NativeThread
 from backends.llama_cpp.plan import StepCost
-from backends.llama_cpp.sampling import resolve, sampling_defaults
 from backends.llama_cpp.scheduler import Parcel, Scheduler
+from backends.sampling_defaults import resolve, sampling_defaults
 from backends.types import PRIORITY_SPECULATIVE, Accepted, Delta, GenerationRequest, LlamaOptions, SamplingParams
 from tests.backends.llama_cpp.conftest import BUNDLED_MODEL
 

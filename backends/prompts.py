@@ -9,8 +9,8 @@ from functools import partial
 
 from backends.base import ContextLengthError, InvalidRequestError
 from backends.chat_formats import ChatFormat, PromptEncoder
-from backends.llama_cpp.vocab import Vocabulary
 from backends.types import GenerationRequest
+from backends.vocabulary import BaseVocabulary
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Prompts:
     A prompt that fills a long window takes so many milliseconds that the other streams' events must not wait for it.
     """
 
-    def __init__(self, vocab: Vocabulary, chat_format: ChatFormat, window: int, executor: Executor) -> None:
+    def __init__(self, vocab: BaseVocabulary, chat_format: ChatFormat, window: int, executor: Executor) -> None:
         self._vocab = vocab
         self._format = chat_format
         self._encoder = PromptEncoder(vocab)
@@ -60,7 +60,7 @@ class Prompts:
             return Prompt(self._checked(request.token_ids))
         text = request.prompt or ""
         self._vocab.check_length(text, self._window, param="prompt")
-        # The client of a raw prompt writes the whole of it, control tokens included, as it would for llama-server.
+        # The client of a raw prompt writes the whole of it, control tokens included, as for other servers.
         encode = partial(self._vocab.encode_prompt, text, special=True)
         return Prompt(await asyncio.get_running_loop().run_in_executor(self._executor, encode))
 

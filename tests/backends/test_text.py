@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.llama_cpp.text import TextStream
+from backends.text import TextStream
 
 
 def run(pieces: list[bytes], stops: list[str], *, include_stop: bool = False) -> tuple[list[str], bool]:
