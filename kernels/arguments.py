@@ -5,6 +5,7 @@ All checks raise `ValueError` with the argument's name; ids outside of a table r
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ Ids = NDArray[np.int64]
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 INT8, UINT8 = np.dtype(np.int8), np.dtype(np.uint8)
 INT32, UINT32, INT64 = np.dtype(np.int32), np.dtype(np.uint32), np.dtype(np.int64)
+
+_FIRST: Any = ctypes.c_char
+_C_CONTIGUOUS_AND_ALIGNED = 0x101  # bits of `flags.num`, which is one look-up for both
 
 LONGEST_INT8 = 2**31 // 128**2 - 1
 """Products of int8 that a sum in int32 holds, whatever they are."""
@@ -36,8 +40,7 @@ def array(name: str, value: Any, dtype: np.dtype[Any], ndim: int | None = None) 
         raise ValueError(f"{name} must have {wanted} dimensions, not {value.ndim}")
     if value.size == 0:
         raise ValueError(f"{name} is empty: its shape is {value.shape}")
-    flags = value.flags
-    if not (flags.c_contiguous and flags.aligned):
+    if value.flags.num & _C_CONTIGUOUS_AND_ALIGNED != _C_CONTIGUOUS_AND_ALIGNED:
         raise ValueError(f"{name} must be C-contiguous and aligned; np.ascontiguousarray makes it so")
     return value
 
@@ -81,6 +84,12 @@ def count(name: str, value: Any) -> int:
 
 
 def address(value: Array) -> int:
-    """Where the array's numbers begin. (`value.ctypes.data` is the same and takes twice as long.)"""
-    found: int = value.__array_interface__["data"][0]
-    return found
+    """Where the numbers of an array that is not empty begin.
+
+    By way of the buffer protocol, which takes a fraction of the time that `value.ctypes.data` does, where that works.
+    """
+    try:
+        return ctypes.addressof(_FIRST.from_buffer(value))
+    except TypeError:  # it is read-only
+        found: int = value.__array_interface__["data"][0]
+        return found

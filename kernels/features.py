@@ -50,7 +50,6 @@ def text_features(chunk: bytes, state: TextState, last: bool = False) -> Ids:
     if native is None:
         return np.array(reference.text_features(state.words, chunk, last, state.buckets), np.int64)
     found, ids = np.empty(1, np.int64), np.empty(_IDS_PER_BYTE * len(chunk) + _IDS_OF_STATE, np.int64)
-    where = np.frombuffer(chunk or b"\0", np.uint8)
     to = (address(ids), address(found))
-    native["text_features"](address(state.words), address(where), len(chunk), last, state.buckets, *to)
+    native["text_features"](address(state.words), chunk, len(chunk), bool(last), state.buckets, *to)
     return ids[: found[0]].copy()

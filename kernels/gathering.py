@@ -59,7 +59,7 @@ def bind(table: Array, out: Array) -> Callable[[Ids], Array]:
 
     def bound(ids: Ids) -> Array:
         _check_bound(ids)
-        if function(where, ids.__array_interface__["data"][0], *between, to, rows, width, ids.size):
+        if function(where, address(ids) if ids.size else None, *between, to, rows, width, ids.size):
             raise _out_of_range(ids, rows)
         return out
 
