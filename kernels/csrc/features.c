@@ -87,7 +87,7 @@ static void end_word(writer *to, int with_ngrams) {
     uint32_t hash = EMPTY_HASH;
     for (uint32_t i = 0; i < text->length; i++) hash = add_to_hash(hash, text->word[i]);
     write_id(to, hash, WORD);
-    if (text->has_previous) write_id(to, add_to_hash(text->previous, hash), PAIR);
+    if (text->has_previous) write_id(to, add_to_hash(add_to_hash(EMPTY_HASH, text->previous), hash), PAIR);
     if (with_ngrams) write_ngrams(to);
     text->previous = hash;
     text->has_previous = 1;

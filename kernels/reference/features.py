@@ -52,10 +52,11 @@ def folded(c: int) -> int:
     return c + (c & 1) if _within(c, ((0x139, 0x148), (0x179, 0x17E))) else c
 
 
-def _hash(values: tuple[int, ...] | list[int], begin: int = _EMPTY_HASH) -> int:
+def _hash(values: list[int]) -> int:
+    found = _EMPTY_HASH
     for value in values:
-        begin = (begin ^ value) * 16777619 & _MASK
-    return begin
+        found = (found ^ value) * 16777619 & _MASK
+    return found
 
 
 def _id(feature: Feature, buckets: int) -> int:
@@ -80,7 +81,7 @@ def _end_word(state: State, ngrams: bool = True) -> Iterator[Feature]:
     found = _hash(word)
     yield found, WORD
     if state[HAS_PREVIOUS]:
-        yield _hash([found], int(state[PREVIOUS])), PAIR
+        yield _hash([int(state[PREVIOUS]), found]), PAIR
     if ngrams:
         yield from _ngrams(word)
     state[LENGTH], state[PREVIOUS], state[HAS_PREVIOUS] = 0, found, 1

@@ -40,7 +40,8 @@ def swiglu(gate: Floats, up: Floats, out: Floats) -> None:
 
 def gelu(x: Floats, out: Floats) -> None:
     """The tanh form, as x · sigmoid(2 u)."""
-    inner = x * (np.float32(0.0713548163) * x * x + np.float32(1.59576912))
+    with np.errstate(over="ignore"):
+        inner = x * (np.float32(0.0713548163) * (x * x) + np.float32(1.59576912))
     np.multiply(x, _sigmoid(inner), out=out)
 
 
