@@ -15,8 +15,8 @@ def flash_attention(  # noqa: PLR0913
     """softmax(scale q k^T) v for every head: `q[heads, n, d]`, `k` and `v[kv_heads, m, d]` to `[heads, n, d]`.
 
     `heads` is a multiple of `kv_heads`; neighbouring heads share keys and values. The queries are the last n of m
-    positions; with `causal` each sees the keys up to its own. `scale` is 1 / sqrt(d) by default. The softmax is computed
-    on the way (Milakov and Gimelshein, 2018; Dao et al., 2022), so memory does not grow with m, except at the NumPy level.
+    positions; with `causal` each sees the keys up to its own. `scale` is 1 / sqrt(d) by default. The softmax is taken
+    on the way (Milakov and Gimelshein, 2018; Dao et al., 2022), so memory does not grow with m, except with NumPy.
     """
     array("q", q, FLOAT32, 3)
     array("k", k, FLOAT32, 3)

@@ -134,7 +134,9 @@ def _matvec(name: str, blocks: Blocks, x: Floats, out: Floats | None, block_byte
     array("blocks", blocks, UINT8, 2)
     array("x", x, FLOAT32, 1)
     if x.size % BLOCK or blocks.shape[1] != x.size // BLOCK * block_bytes:
-        raise ValueError(f"x has {x.size} numbers, which are not the weights in a row of blocks ({blocks.shape[1]} bytes)")
+        raise ValueError(
+            f"x has {x.size} numbers, which are not the weights in a row of blocks ({blocks.shape[1]} bytes)"
+        )
     out = output("out", out, FLOAT32, (len(blocks),), blocks, x)
     _multiply(name, blocks, quantize_q8_0(x[None, :])[0], out)
     return out

@@ -36,8 +36,9 @@ class TextState:
 def text_features(chunk: bytes, state: TextState, last: bool = False) -> Ids:
     """The ids (int64) of the features that end in `chunk`, the next piece of a UTF-8 text.
 
-    Features are words, pairs of neighbouring words, and the 3- to 5-grams of characters of each word between `<` and `>`,
-    hashed with their kind; upper case counts as lower. Kana and Han characters are words of their own, without n-grams.
+    Features are words, pairs of neighbouring words, and the 3- to 5-grams of characters of each word between `<` and
+    `>`, hashed with their kind; upper case counts as lower. Kana and Han characters are words of their own, without
+    n-grams.
     However a text is cut, even inside a character, the ids are the same in the same order: a word counts once it has
     ended, which `last` says of the text's final one. Bytes that are not UTF-8 end a word; words longer than 64
     characters count as several. After `last` the state is ready for another text. The result may be empty.

@@ -18,8 +18,9 @@ MOST_ROWS = 2**24 - 1
 def gather_accumulate(table: Array, ids: Array, weights: Array | None = None, out: Array | None = None) -> Array:
     """The sum of `table[ids]` over its rows: `table[rows, width]`, int8 or float32; `ids[n]`, integers.
 
-    The sums of an int8 table are exact int32, for up to 16,777,215 ids; those of a float32 table are float32. `weights[n]`
-    multiply the rows: float32, which makes the sums float32, or with an int8 table int32, which keeps them exact.
+    The sums of an int8 table are exact int32, for up to 16,777,215 ids; those of a float32 table are float32.
+    `weights[n]` multiply the rows: float32, which makes the sums float32, or with an int8 table int32, which keeps them
+    exact.
 
     Raises:
         IndexError: an id is negative or not below the number of rows.
@@ -45,9 +46,9 @@ def gather_accumulate(table: Array, ids: Array, weights: Array | None = None, ou
 def bind(table: Array, out: Array) -> Callable[[Ids], Array]:
     """`gather_accumulate` without weights, for callers that come often: table and `out` are checked now and not again.
 
-    The function that is returned takes `ids[n]`, int64 and C-contiguous, writes the sums to `out` and returns it; no ids
-    make zeros. It raises as `gather_accumulate` does. It belongs to the level that was selected when it was made, and
-    `out` makes it a thing of one thread.
+    The function that is returned takes `ids[n]`, int64 and C-contiguous, writes the sums to `out` and returns it; no
+    ids make zeros. It raises as `gather_accumulate` does. It belongs to the level that was selected when it was made,
+    and `out` makes it a thing of one thread.
     """
     dtype = _checked_table(table)
     output("out", shaped("out", out, dtype, (table.shape[1],)), dtype, (table.shape[1],), table)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 LEVELS = ("numpy", "scalar", "avx2", "neon", "dotprod", "i8mm")
 """All there are, each before those that go beyond it. A machine has some of them."""
@@ -47,7 +48,7 @@ _SIGNATURES = {
     "text_features": "pplilpp",
 }
 """Parameters of the native functions, in the order of `JK_FUNCTIONS`: pointer, int64, int32, float."""
-_KINDS = {"p": ctypes.c_void_p, "l": ctypes.c_int64, "i": ctypes.c_int32, "f": ctypes.c_float}
+_KINDS: Mapping[str, Any] = {"p": ctypes.c_void_p, "l": ctypes.c_int64, "i": ctypes.c_int32, "f": ctypes.c_float}
 
 PUBLIC: Mapping[str, tuple[str, ...]] = {
     "matmul": ("matmul_f32",),
@@ -106,7 +107,9 @@ def select(level: str = "auto", library: Path | None = None) -> Selection:
     there = available_in(found)
     if level not in ("auto", *there):
         known = f", and {absent}" if found is None and level in LEVELS else ""
-        raise UnavailableLevelError(f"the kernels have no level '{level}' here; there are auto, {', '.join(there)}{known}")
+        raise UnavailableLevelError(
+            f"the kernels have no level '{level}' here; there are auto, {', '.join(there)}{known}"
+        )
     wanted = there[-1] if level == "auto" else level
     if found is None or wanted == "numpy":
         reason = absent if found is None and level == "auto" else "it was asked for"

@@ -29,11 +29,11 @@ def apply_token_mask(logits: Floats, mask: NDArray[np.uint32], out: Floats | Non
 
 
 def logsumexp_topk(logits: Floats, k: int, out: tuple[Ids, Floats] | None = None) -> tuple[float, Ids, Floats]:
-    """ln Σ exp(logits), and the ids (int64) and log-probabilities (float32) of the k highest of `logits[n]`, best first.
+    """ln Σ exp(logits), and the ids (int64) and log-probabilities (float32) of the k highest, best first.
 
-    Of equal logits the lower id comes first; there are fewer than k results if there are fewer logits. NaN counts as
-    -inf, and beside +inf everything else does. Without any other logit the sum is -inf, and so is every log-probability.
-    `out` is a pair of arrays.
+    `logits[n]` are float32. Of equal ones the lower id comes first; there are fewer than k results if there are fewer
+    logits. NaN counts as -inf, and beside +inf everything else does. Where nothing else is left, the sum is -inf, and
+    so is every log-probability. `out` is a pair of arrays.
     """
     array("logits", logits, FLOAT32, 1)
     k = min(count("k", k), logits.size)
@@ -63,12 +63,12 @@ def _special(logits: Floats, indices: Ids, logprobs: Floats) -> float:
     """The sum where NaN or infinities decide."""
     nothing = np.float32(-np.inf)
     certain = np.isposinf(logits)
-    cleaned = np.where(certain, np.float32(0), nothing) if certain.any() else np.where(np.isnan(logits), nothing, logits)
+    cleaned = (
+        np.where(certain, np.float32(0), nothing) if certain.any() else np.where(np.isnan(logits), nothing, logits)
+    )
     lse = _computed(cleaned, indices, logprobs)
     if lse is None:  # nothing is possible
         indices[:] = np.arange(len(indices))
         logprobs[:] = nothing
         return -np.inf
     return np.inf if certain.any() else lse
-
-

@@ -25,8 +25,8 @@ def similarity_topk(  # noqa: PLR0913
     """The k rows with the highest cosine to the query: their indices (int64) and the cosines (float32), best first.
 
     `rows[n, d]` and `query[d]` are both int8 (d up to 131,071) or both float32. Of equal cosines the lower index comes
-    first. A zero vector has the cosine 0 with everything; what is not a number comes last, as -inf. There are fewer than
-    k results if there are fewer rows. `norms[n]`, the rows' lengths if they are known, saves computing them.
+    first. A zero vector has the cosine 0 with everything; what is not a number comes last, as -inf. There are fewer
+    than k results if there are fewer rows. `norms[n]`, the rows' lengths if they are known, saves computing them.
 
     `rescore`, for int8 rows, is the float32 `(rows[n, m], query[m])` that they were made from: four times as many
     candidates as wanted are chosen by the int8 rows, and ranked and scored by those. `out` is a pair of arrays.

@@ -24,7 +24,9 @@ def matmul_int8(a: Bytes, b: Bytes, out: NDArray[np.int32]) -> None:
         out += (a[:, part].astype(np.float32) @ b[part].astype(np.float32)).astype(np.int32)
 
 
-def flash_attention(q: Floats, k: Floats, v: Floats, causal: bool, scale: float, out: Floats) -> None:
+def flash_attention(  # noqa: PLR0913
+    q: Floats, k: Floats, v: Floats, causal: bool, scale: float, out: Floats
+) -> None:
     """One head after another, with all its scores at once."""
     (heads, n, _), (kv_heads, m, _) = q.shape, k.shape
     hidden = np.arange(m)[None, :] > np.arange(m - n, m)[:, None] if causal else None

@@ -24,18 +24,22 @@ settings.load_profile("kernels")
 
 
 @pytest.fixture
-def unchosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No level is in use yet; what the test selects is forgotten afterwards."""
-    monkeypatch.setattr(levels, "_selections", [])
+def unchosen() -> Iterator[None]:
+    """No level is in use yet; what was before the test is again after it."""
+    before = levels._selections[:]
+    levels._selections.clear()
+    yield
+    levels._selections[:] = before
+    if before and before[0].functions and library():  # the table of the native library is the process's
+        levels.select(before[0].level)
 
 
 @pytest.fixture(params=levels_to_test())
-def level(request: pytest.FixtureRequest, unchosen: None) -> Iterator[str]:
+def level(request: pytest.FixtureRequest) -> str:
     """A level, which is in use."""
+    request.getfixturevalue("unchosen")
     levels.select(request.param, library())
-    yield request.param
-    if library():
-        levels.select("auto", library())  # the table of the native library is the process's
+    return str(request.param)
 
 
 @pytest.fixture

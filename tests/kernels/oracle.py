@@ -99,7 +99,8 @@ def attention(q: Array, k: Array, v: Array, causal: bool, scale: float) -> Array
 def cosines(rows: Array, query: Array) -> Array:
     wide, exact = rows.astype(np.float64), query.astype(np.float64)
     product = np.linalg.norm(wide, axis=1) * np.linalg.norm(exact)
-    return np.divide(wide @ exact, product, out=np.zeros(len(rows)), where=product > 0)
+    found: Array = np.divide(wide @ exact, product, out=np.zeros(len(rows)), where=product > 0)
+    return found
 
 
 def logsumexp(x: Array) -> float:

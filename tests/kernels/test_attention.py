@@ -22,9 +22,7 @@ def test_attention(rng: np.random.Generator, n: int, m: int, d: int, causal: boo
 
 
 @pytest.mark.parametrize(("heads", "kv_heads"), [(4, 1), (4, 2), (6, 3)])
-def test_heads_share_keys_and_values_with_their_neighbours(
-    rng: np.random.Generator, heads: int, kv_heads: int
-) -> None:
+def test_heads_share_keys_and_values_with_their_neighbours(rng: np.random.Generator, heads: int, kv_heads: int) -> None:
     q, k, v = floats(rng, heads, 4, 9), floats(rng, kv_heads, 7, 9), floats(rng, kv_heads, 7, 9)
     near(kernels.flash_attention(q, k, v, scale=0.3), oracle.attention(q, k, v, True, 0.3), scale=np.abs(v).max())
 

@@ -15,7 +15,7 @@ TEXT = "Écris-moi une fonction Python (3.11) qui trie foo_bar; 数据库を使�
 
 def ids(text: str | bytes, buckets: int = 2**18) -> list[int]:
     raw = text.encode() if isinstance(text, str) else text
-    return kernels.text_features(raw, kernels.TextState(buckets), last=True).tolist()
+    return [int(id) for id in kernels.text_features(raw, kernels.TextState(buckets), last=True)]
 
 
 def slowly(raw: bytes, buckets: int = 2**18) -> list[int]:

@@ -74,7 +74,10 @@ def test_ids_outside_of_the_table_are_refused(ids: list[int]) -> None:
 
 
 def test_a_bound_call_writes_to_its_output(rng: np.random.Generator) -> None:
-    for table, out in ((bytes_of(rng, 30, 33), np.empty(33, np.int32)), (floats(rng, 30, 33), np.empty(33, np.float32))):
+    for table, out in (
+        (bytes_of(rng, 30, 33), np.empty(33, np.int32)),
+        (floats(rng, 30, 33), np.empty(33, np.float32)),
+    ):
         bound, ids = kernels.bind(table, out), rng.integers(0, 30, 12)
         assert bound(ids) is out
         np.testing.assert_array_equal(out, kernels.gather_accumulate(table, ids))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -129,14 +131,15 @@ def test_positions_may_begin_anywhere(rng: np.random.Generator) -> None:
 
 def test_results_may_replace_their_inputs(rng: np.random.Generator) -> None:
     x, weight, tables = floats(rng, 3, 4, 18), floats(rng, 18), kernels.rope_tables(3, 18)
-    for run in (
+    runs: tuple[Callable[[oracle.Array, oracle.Array | None], oracle.Array], ...] = (
         lambda x, out: kernels.softmax(x, out=out),
         lambda x, out: kernels.gelu(x, out=out),
         lambda x, out: kernels.swiglu(x, x, out=out),
         lambda x, out: kernels.rmsnorm(x, weight, out=out),
         lambda x, out: kernels.rope(x, *tables, out=out),
         lambda x, out: kernels.rope(x, *tables, True, out),
-    ):
+    )
+    for run in runs:
         expected, place = run(x, None), x.copy()
         assert run(place, place) is place
         np.testing.assert_array_equal(place, expected)
