@@ -177,12 +177,29 @@ need_compiler() {  # $1: a command, perhaps with arguments
 
 cores() { nproc 2>/dev/null || sysctl -n hw.ncpu; }
 
+# ---- kernels --------------------------------------------------------------------------------------------------------
+
+# Notes for Python where the library is, or why there is none: NumPy does its work then.
+ensure_kernels() {
+    local want note="$VENV/.kernels" compiler=${CC:-cc}
+    # shellcheck disable=SC2086
+    want=$({ cat kernels/build.sh kernels/csrc/*; printf '%s\n' "$compiler" "${CFLAGS:-}" "$cache_dir"; $compiler --version; uname -sm; } 2>&1 | digest)
+    stamped kernels "$want" && { [ -f "$(cat "$note" 2>/dev/null)" ] || grep -qs '^not compiled' "$note"; } && return
+    if ! CC=$compiler kernels/build.sh "$cache_dir/kernels" >"$note.$$"; then
+        say "the kernels could not be compiled with '$compiler': NumPy does their work"
+        printf "not compiled: '%s' failed at it, ./run.sh said how\n" "$compiler" >"$note.$$"
+    fi
+    mv "$note.$$" "$note"
+    stamp kernels "$want"
+}
+
 # ---- commands -------------------------------------------------------------------------------------------------------
 
 prepare() {  # $1: the command
     ensure_base
     [ "$1" = check ] && return
     read_plan
+    ensure_kernels
     if [ "$engine" = llama_cpp ] || [ "$1" != serve ]; then ensure_llama_cpp; fi
     if [ "$engine" = vllm ] && { [ "$1" = serve ] || [ "$1" = test ]; }; then install_requirements vllm; fi
     if [ "$1" = bench ] || [ "$1" = test ]; then install_requirements bench; fi

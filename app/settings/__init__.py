@@ -25,6 +25,7 @@ from app.settings.reading import (
 )
 from app.settings.sections import (
     EmbeddingSettings,
+    KernelSettings,
     LimitSettings,
     LoggingSettings,
     ModelSettings,
@@ -54,6 +55,7 @@ class Settings(BaseSettings):
     embedding: EmbeddingSettings = EmbeddingSettings()
     llama: LlamaSettings = LlamaSettings()
     limits: LimitSettings = LimitSettings()
+    kernels: KernelSettings = KernelSettings()
     logging: LoggingSettings = LoggingSettings()
     cache_dir: UserPath = variable(
         "JARVIS_CACHE_DIR",
