@@ -4,40 +4,59 @@
 static inline float float_of_half(const uint8_t *p);
 static inline void half_of_float(uint8_t *p, float x);
 
-/* The largest magnitude of a block, its signed value in *signed_value, the first of equals; -1 if one is not finite. */
-static inline float largest(const float *x, float *signed_value) {
+/* The bits of the largest magnitude of a block: magnitudes are ordered as their bits are. */
+static inline uint32_t largest_bits(const float *x) {
     uint32_t bits[JK_BLOCK], most = 0;
     memcpy(bits, x, sizeof bits);
-    for (int i = 0; i < JK_BLOCK; i++) most = (bits[i] & 0x7fffffffu) > most ? bits[i] & 0x7fffffffu : most;
-    *signed_value = 0;
-    if (most >= 0x7f800000u) return -1;
-    for (int i = JK_BLOCK - 1; i >= 0; i--)
-        if ((bits[i] & 0x7fffffffu) == most) *signed_value = x[i];
-    return *signed_value < 0 ? -*signed_value : *signed_value;
+    for (int i = 0; i < JK_BLOCK; i++) {
+        uint32_t magnitude = bits[i] & 0x7fffffffu;
+        most = magnitude > most ? magnitude : most;
+    }
+    return most;
+}
+
+#define INFINITE_BITS 0x7f800000u /* and all above are NaN */
+
+static inline float float_of_bits(uint32_t bits) {
+    float found;
+    memcpy(&found, &bits, sizeof found);
+    return found;
 }
 
 static int32_t quantize_q8_0(const float *x, uint8_t *blocks, int64_t count) {
     for (int64_t block = 0; block < count; block++, x += JK_BLOCK, blocks += JK_Q8_0_BYTES) {
-        float signed_value, most = largest(x, &signed_value);
-        if (most < 0) return JK_NOT_FINITE;
-        float scale = most / 127.0f, inverse = scale > 0 ? 1.0f / scale : 0.0f;
+        uint32_t most = largest_bits(x);
+        if (most >= INFINITE_BITS) return JK_NOT_FINITE;
+        float scale = float_of_bits(most) / 127.0f, inverse = scale > 0 ? 1.0f / scale : 0.0f;
         if (inverse > FLT_MAX) inverse = 0; /* so small that the stored scale is 0, too */
         half_of_float(blocks, scale);
-        for (int i = 0; i < JK_BLOCK; i++) { /* halves are rounded away from zero */
-            float scaled = x[i] * inverse, magnitude = scaled < 0 ? -scaled : scaled;
-            int32_t whole = (int32_t)magnitude;
-            whole += magnitude - (float)whole >= 0.5f;
-            blocks[2 + i] = (uint8_t)(int8_t)(scaled < 0 ? -whole : whole);
+        int8_t quants[JK_BLOCK]; /* of its own, so that the compiler sees that it is not x */
+        for (int i = 0; i < JK_BLOCK; i++) {
+            float scaled = x[i] * inverse; /* halves are rounded away from zero */
+            int32_t whole = (int32_t)scaled;
+            float rest = scaled - (float)whole;
+            quants[i] = (int8_t)(whole + (rest >= 0.5f) - (rest <= -0.5f));
         }
+        memcpy(blocks + 2, quants, sizeof quants);
     }
     return JK_OK;
 }
 
+/* The first of the numbers whose magnitude has these bits. */
+static inline float first_of_magnitude(const float *x, uint32_t magnitude) {
+    uint32_t bits = 0;
+    for (int i = 0; i < JK_BLOCK; i++) {
+        memcpy(&bits, x + i, sizeof bits);
+        if ((bits & 0x7fffffffu) == magnitude) break;
+    }
+    return float_of_bits(bits);
+}
+
 static int32_t quantize_q4_0(const float *x, uint8_t *blocks, int64_t count) {
     for (int64_t block = 0; block < count; block++, x += JK_BLOCK, blocks += JK_Q4_0_BYTES) {
-        float signed_value, most = largest(x, &signed_value);
-        if (most < 0) return JK_NOT_FINITE;
-        float scale = signed_value / -8.0f, inverse = scale != 0 ? 1.0f / scale : 0.0f;
+        uint32_t most = largest_bits(x);
+        if (most >= INFINITE_BITS) return JK_NOT_FINITE;
+        float scale = first_of_magnitude(x, most) / -8.0f, inverse = scale != 0 ? 1.0f / scale : 0.0f;
         if (inverse > FLT_MAX || inverse < -FLT_MAX) inverse = 0;
         half_of_float(blocks, scale);
         uint8_t quants[JK_BLOCK];

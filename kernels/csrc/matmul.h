@@ -10,49 +10,55 @@
 static inline void tile_f32(const float *const rows[TILE], const float *panel, float *c, int64_t ldc, int64_t k,
                             int fresh);
 
+#define NOT_INLINED __attribute__((noinline)) /* what is rare, so that its addresses do not burden the usual case */
+
 /* The panel [count][8] of columns j.. of b, zeros beyond column n. */
-static inline const float *panel_f32(const float *b, float *panel, int64_t n, int64_t j, int64_t count) {
-    if (n == TILE) return b;
+static NOT_INLINED void copy_panel_f32(const float *b, float *panel, int64_t n, int64_t j, int64_t count) {
     int64_t width = n - j < TILE ? n - j : TILE;
-    for (int64_t p = 0; p < count; p++, b += n) {
-        if (width == TILE) {
+    for (int64_t p = 0; p < count; p++, b += n)
+        if (width == TILE)
             memcpy(panel + p * TILE, b + j, TILE * sizeof *b);
-        } else {
+        else
             for (int64_t i = 0; i < TILE; i++) panel[p * TILE + i] = i < width ? b[j + i] : 0.0f;
-        }
-    }
-    return panel;
 }
 
-/* The part of c that a tile at (i, j) covers += or = what the tile computes. */
-static inline void one_tile_f32(const float *a, const float *panel, float *c, const int64_t sizes[3], int64_t i,
-                                int64_t j, int64_t count, int fresh) {
-    int64_t m = sizes[0], n = sizes[1], k = sizes[2];
-    const float *rows[TILE];
-    /* Beyond the last row the last one is read again, and what comes of it is not kept. */
-    for (int64_t r = 0; r < TILE; r++) rows[r] = a + (i + r < m ? i + r : m - 1) * k;
-    if (i + TILE <= m && j + TILE <= n) {
-        tile_f32(rows, panel, c + i * n + j, n, count, fresh);
-        return;
-    }
+/* A tile of which only the first `height` rows and `width` columns are there. Beyond the last row of a that one is read
+ * again, and what comes of it is not kept. */
+static NOT_INLINED void edge_tile_f32(const float *a, int64_t lda, const float *panel, float *c, const int64_t size[2],
+                                      int64_t ldc, int64_t k, int fresh) {
     float tile[TILE * TILE];
-    int64_t height = m - i < TILE ? m - i : TILE, width = n - j < TILE ? n - j : TILE;
-    tile_f32(rows, panel, tile, TILE, count, 1);
-    for (int64_t r = 0; r < height; r++)
-        for (int64_t s = 0; s < width; s++) {
-            float *to = c + (i + r) * n + j + s;
-            *to = (fresh ? 0.0f : *to) + tile[r * TILE + s];
-        }
+    const float *rows[TILE];
+    for (int64_t r = 0; r < TILE; r++) rows[r] = a + (r < size[0] ? r : size[0] - 1) * lda;
+    tile_f32(rows, panel, tile, TILE, k, 1);
+    for (int64_t r = 0; r < size[0] && r < TILE; r++)
+        for (int64_t s = 0; s < size[1] && s < TILE; s++)
+            c[r * ldc + s] = (fresh ? 0.0f : c[r * ldc + s]) + tile[r * TILE + s];
+}
+
+static inline void full_tile_f32(const float *a, int64_t lda, const float *panel, float *c, int64_t ldc, int64_t k,
+                                 int fresh) {
+    const float *rows[TILE];
+    for (int r = 0; r < TILE; r++) rows[r] = a + r * lda;
+    tile_f32(rows, panel, c, ldc, k, fresh);
 }
 
 static int32_t matmul_f32(const float *a, const float *b, float *c, int64_t m, int64_t n, int64_t k) {
     float buffer[PANEL * TILE];
-    const int64_t sizes[3] = {m, n, k};
     for (int64_t p = 0; p < k; p += PANEL) {
         int64_t count = k - p < PANEL ? k - p : PANEL;
         for (int64_t j = 0; j < n; j += TILE) {
-            const float *panel = panel_f32(b + p * n, buffer, n, j, count);
-            for (int64_t i = 0; i < m; i += TILE) one_tile_f32(a + p, panel, c, sizes, i, j, count, p == 0);
+            const float *panel = b + p * n;
+            if (n != TILE) {
+                copy_panel_f32(b + p * n, buffer, n, j, count);
+                panel = buffer;
+            }
+            for (int64_t i = 0; i < m; i += TILE) {
+                const int64_t size[2] = {m - i, n - j};
+                if (size[0] >= TILE && size[1] >= TILE)
+                    full_tile_f32(a + i * k + p, k, panel, c + i * n + j, n, count, p == 0);
+                else
+                    edge_tile_f32(a + i * k + p, k, panel, c + i * n + j, size, n, count, p == 0);
+            }
         }
     }
     return JK_OK;

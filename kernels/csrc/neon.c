@@ -12,13 +12,11 @@ static int32_t gather_i8(const int8_t *table, const int64_t *ids, int32_t *out, 
 #include "blocks.h"
 #include "blocks_dot.h"
 #include "lookups.h"
-#include "matmul.h"
 #include "neon_dots.h"
 #include "rows.h"
 #include "similarity_i8.h"
 #define I8_GROUP 4
 #include "matmul_i8.h"
-#include "install.h"
 
 static inline void half_of_float(uint8_t *p, float x) {
     __fp16 half = (__fp16)x;
@@ -31,7 +29,14 @@ static inline int32x4_t add_products(int32x4_t sums, int8x16_t a, int8x16_t b) {
     return vpadalq_s16(sums, vmull_high_s8(a, b));
 }
 
-/* Sixteen sums, two panels rows and eight rows of a in registers; four steps of k with one load of each row of a. */
+#if defined(__GNUC__) && !defined(__clang__)
+/* GCC's first scheduling pass moves loads of a tile so far up that it runs out of registers and copies them about. */
+#pragma GCC push_options
+#pragma GCC optimize("no-schedule-insns")
+#endif
+#include "matmul.h"
+
+/* Sixteen sums, a row of the panel and eight rows of a in registers; four steps of k with one load of each row of a. */
 static inline void tile_f32(const float *const rows[TILE], const float *panel, float *c, int64_t ldc, int64_t k,
                             int fresh) {
     float32x4_t left[TILE], right[TILE], a[TILE];
@@ -39,7 +44,7 @@ static inline void tile_f32(const float *const rows[TILE], const float *panel, f
         left[r] = fresh ? vdupq_n_f32(0) : vld1q_f32(c + r * ldc);
         right[r] = fresh ? vdupq_n_f32(0) : vld1q_f32(c + r * ldc + 4);
     }
-    int64_t p = 0;
+    int64_t at = 0;
 #define STEP(lane)                                                                                                    \
     do {                                                                                                              \
         float32x4_t first = vld1q_f32(panel + (lane)*TILE), second = vld1q_f32(panel + (lane)*TILE + 4);              \
@@ -48,15 +53,15 @@ static inline void tile_f32(const float *const rows[TILE], const float *panel, f
             right[r] = vfmaq_laneq_f32(right[r], second, a[r], lane);                                                 \
         }                                                                                                             \
     } while (0)
-    for (; p + 4 <= k; p += 4, panel += 4 * TILE) {
-        _Pragma("GCC unroll 8") for (int r = 0; r < TILE; r++) a[r] = vld1q_f32(rows[r] + p);
+    for (int64_t fours = k / 4; fours > 0; fours--, at += 4, panel += 4 * TILE) {
+        _Pragma("GCC unroll 8") for (int r = 0; r < TILE; r++) a[r] = vld1q_f32(rows[r] + at);
         STEP(0);
         STEP(1);
         STEP(2);
         STEP(3);
     }
-    for (; p < k; p++, panel += TILE) {
-        for (int r = 0; r < TILE; r++) a[r] = vdupq_n_f32(rows[r][p]);
+    for (; at < k; at++, panel += TILE) {
+        for (int r = 0; r < TILE; r++) a[r] = vdupq_n_f32(rows[r][at]);
         STEP(0);
     }
 #undef STEP
@@ -65,6 +70,9 @@ static inline void tile_f32(const float *const rows[TILE], const float *panel, f
         vst1q_f32(c + r * ldc + 4, right[r]);
     }
 }
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC pop_options
+#endif
 
 /* Eight bytes of the panel are two columns. */
 static inline void tile_i8(const int8_t *rows, const int8_t *panel, int32_t *sums, int64_t count) {
@@ -126,4 +134,5 @@ static int32_t gather_i8(const int8_t *table, const int64_t *ids, int32_t *out, 
     return JK_OK;
 }
 
+#include "install.h"
 void jk_install_neon(jk_table *table) { install_all(table); }

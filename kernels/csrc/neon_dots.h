@@ -41,29 +41,44 @@ static inline int32_t dot_norm_i8(const int8_t *a, const int8_t *b, int64_t n, i
     return dot;
 }
 
+static inline float scale_of(const uint8_t *block, const uint8_t *x) { return float_of_half(block) * float_of_half(x); }
+
+static inline float32x4_t add_q8_0(float32x4_t sum, const uint8_t *block, const uint8_t *x) {
+    const int8_t *a = (const int8_t *)block + 2, *b = (const int8_t *)x + 2;
+    int32x4_t dot = add_products(vdupq_n_s32(0), vld1q_s8(a), vld1q_s8(b));
+    dot = add_products(dot, vld1q_s8(a + 16), vld1q_s8(b + 16));
+    return vfmaq_n_f32(sum, vcvtq_f32_s32(dot), scale_of(block, x));
+}
+
+/* Sixteen times the product. Flipping the highest bit of a nibble takes 8 off it, as two's complement has it; in the
+ * upper half of a byte that is an int8, sixteen times as large. */
+static inline float32x4_t add_q4_0(float32x4_t sum, const uint8_t *block, const uint8_t *x) {
+    uint8x16_t packed = veorq_u8(vld1q_u8(block + 2), vdupq_n_u8(0x88));
+    int8x16_t low = vreinterpretq_s8_u8(vshlq_n_u8(packed, 4));
+    int8x16_t high = vreinterpretq_s8_u8(vandq_u8(packed, vdupq_n_u8(0xf0)));
+    const int8_t *by = (const int8_t *)x + 2;
+    int32x4_t dot = add_products(vdupq_n_s32(0), low, vld1q_s8(by));
+    dot = add_products(dot, high, vld1q_s8(by + 16));
+    return vfmaq_n_f32(sum, vcvtq_f32_s32(dot), scale_of(block, x));
+}
+
+/* Two blocks at a time, with a sum for each. */
 static inline float row_q8_0(const uint8_t *blocks, const uint8_t *x, int64_t count) {
-    float32x4_t sum = vdupq_n_f32(0);
-    for (; count > 0; count--, blocks += JK_Q8_0_BYTES, x += JK_Q8_0_BYTES) {
-        const int8_t *a = (const int8_t *)blocks + 2, *b = (const int8_t *)x + 2;
-        int32x4_t dot = add_products(vdupq_n_s32(0), vld1q_s8(a), vld1q_s8(b));
-        dot = add_products(dot, vld1q_s8(a + 16), vld1q_s8(b + 16));
-        sum = vfmaq_n_f32(sum, vcvtq_f32_s32(dot), float_of_half(blocks) * float_of_half(x));
+    float32x4_t even = vdupq_n_f32(0), odd = even;
+    for (int64_t pairs = count / 2; pairs > 0; pairs--, blocks += 2 * JK_Q8_0_BYTES, x += 2 * JK_Q8_0_BYTES) {
+        even = add_q8_0(even, blocks, x);
+        odd = add_q8_0(odd, blocks + JK_Q8_0_BYTES, x + JK_Q8_0_BYTES);
     }
-    return vaddvq_f32(sum);
+    if (count % 2) even = add_q8_0(even, blocks, x);
+    return vaddvq_f32(vaddq_f32(even, odd));
 }
 
 static inline float row_q4_0(const uint8_t *blocks, const uint8_t *x, int64_t count) {
-    const int8x16_t eight = vdupq_n_s8(8);
-    const uint8x16_t low = vdupq_n_u8(15);
-    float32x4_t sum = vdupq_n_f32(0);
-    for (; count > 0; count--, blocks += JK_Q4_0_BYTES, x += JK_Q8_0_BYTES) {
-        uint8x16_t packed = vld1q_u8(blocks + 2);
-        const int8_t *by = (const int8_t *)x + 2;
-        int8x16_t first = vsubq_s8(vreinterpretq_s8_u8(vandq_u8(packed, low)), eight);
-        int8x16_t second = vsubq_s8(vreinterpretq_s8_u8(vshrq_n_u8(packed, 4)), eight);
-        int32x4_t dot = add_products(vdupq_n_s32(0), first, vld1q_s8(by));
-        dot = add_products(dot, second, vld1q_s8(by + 16));
-        sum = vfmaq_n_f32(sum, vcvtq_f32_s32(dot), float_of_half(blocks) * float_of_half(x));
+    float32x4_t even = vdupq_n_f32(0), odd = even;
+    for (int64_t pairs = count / 2; pairs > 0; pairs--, blocks += 2 * JK_Q4_0_BYTES, x += 2 * JK_Q8_0_BYTES) {
+        even = add_q4_0(even, blocks, x);
+        odd = add_q4_0(odd, blocks + JK_Q4_0_BYTES, x + JK_Q8_0_BYTES);
     }
-    return vaddvq_f32(sum);
+    if (count % 2) even = add_q4_0(even, blocks, x);
+    return vaddvq_f32(vaddq_f32(even, odd)) / 16;
 }
