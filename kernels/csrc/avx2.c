@@ -14,10 +14,11 @@ static int32_t gather_i8(const int8_t *table, const int64_t *ids, int32_t *out, 
 #include "lookups.h"
 #include "matmul.h"
 #include "rows.h"
+#define HAS_OWN_TOPK_I8
+#define FETCH_AHEAD 4096
 #include "similarity_i8.h"
 #define I8_GROUP 4
 #include "matmul_i8.h"
-#include "install.h"
 
 static inline float float_of_half(const uint8_t *p) {
     uint16_t half;
@@ -66,6 +67,51 @@ static inline int32_t dot_norm_i8(const int8_t *a, const int8_t *b, int64_t n, i
     for (; i < n; i++) dot += a[i] * b[i], own += b[i] * b[i];
     *norm = own;
     return dot;
+}
+
+#define WIDE_QUERY 8192 /* numbers of a query that is widened once and not with every row */
+
+static inline int32_t dot_wide(const void *query, const int8_t *row, int64_t d) {
+    const int16_t *a = query;
+    __m256i s0 = _mm256_setzero_si256(), s1 = s0;
+    int64_t i = 0;
+    for (; i + 32 <= d; i += 32) {
+        s0 = add_products(s0, _mm256_loadu_si256((const __m256i *)(a + i)), widened(row + i));
+        s1 = add_products(s1, _mm256_loadu_si256((const __m256i *)(a + i + 16)), widened(row + i + 16));
+    }
+    int32_t sum = sum_i32(_mm256_add_epi32(s0, s1));
+    for (; i < d; i++) sum += a[i] * row[i];
+    return sum;
+}
+
+static inline int32_t dot_norm_wide(const void *query, const int8_t *row, int64_t d, int32_t *norm) {
+    const int16_t *a = query;
+    __m256i s0 = _mm256_setzero_si256(), s1 = s0, q0 = s0, q1 = s0;
+    int64_t i = 0;
+    for (; i + 32 <= d; i += 32) {
+        __m256i first = widened(row + i), second = widened(row + i + 16);
+        s0 = add_products(s0, _mm256_loadu_si256((const __m256i *)(a + i)), first);
+        s1 = add_products(s1, _mm256_loadu_si256((const __m256i *)(a + i + 16)), second);
+        q0 = add_products(q0, first, first);
+        q1 = add_products(q1, second, second);
+    }
+    int32_t dot = sum_i32(_mm256_add_epi32(s0, s1)), own = sum_i32(_mm256_add_epi32(q0, q1));
+    for (; i < d; i++) dot += a[i] * row[i], own += row[i] * row[i];
+    *norm = own;
+    return dot;
+}
+
+static int32_t topk_i8(const int8_t *rows, const int8_t *query, const float *norms, int64_t n, int64_t d, int64_t k,
+                       int64_t *indices, float *scores) {
+    int32_t square = dot_i8(query, query, d);
+    int16_t wide[WIDE_QUERY];
+    if (d > WIDE_QUERY) {
+        best_rows(dot_given, dot_norm_given, query, square, rows, norms, n, d, k, indices, scores);
+        return JK_OK;
+    }
+    for (int64_t i = 0; i < d; i++) wide[i] = query[i];
+    best_rows(dot_wide, dot_norm_wide, wide, square, rows, norms, n, d, k, indices, scores);
+    return JK_OK;
 }
 
 static inline float row_q8_0(const uint8_t *blocks, const uint8_t *x, int64_t count) {
@@ -169,4 +215,5 @@ static int32_t gather_i8(const int8_t *table, const int64_t *ids, int32_t *out, 
     return JK_OK;
 }
 
+#include "install.h"
 void jk_install_avx2(jk_table *table) { install_all(table); }
