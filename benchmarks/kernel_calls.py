@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,10 +88,9 @@ def similarities(rng: np.random.Generator) -> Iterator[Call]:
     norms = np.linalg.norm(exact, axis=1).astype(np.float32)
     size = f"{ENTRIES} × {WIDTH}"
 
-    def numpy() -> Floats:
+    def numpy() -> object:
         scores = exact @ exact_query / norms
-        best: Floats = np.argpartition(scores, -10)[-10:]
-        return best
+        return np.argpartition(scores, -10)[-10:]
 
     peers: dict[str, Run] = {"NumPy float32": numpy}
     yield Call(
@@ -132,43 +132,45 @@ def sums(rng: np.random.Generator) -> Iterator[Call]:
     for width in (16, WIDTH):
         table, exact = whole(rng, 5000, width), floats(rng, 5000, width)
         bound = kernels.bind(table, np.empty(width, np.int32))
-        peers: dict[str, Run] = {"NumPy": lambda table=table: table[ids].sum(axis=0, dtype=np.int32)}
         yield Call(
             f"bind's function, 64 ids of int8 × {width}",
             "gather_accumulate",
-            lambda bound=bound: bound(ids),
+            partial(bound, ids),
             64 * width,
-            peers,
+            {"NumPy": partial(rows_summed, table, ids)},
         )
         yield Call(
             f"gather_accumulate, 64 ids of float32 × {width}",
             "gather_accumulate",
-            lambda exact=exact: kernels.gather_accumulate(exact, ids),
+            partial(kernels.gather_accumulate, exact, ids),
             256 * width,
         )
+
+
+def rows_summed(table: NDArray[np.int8], ids: NDArray[np.int64]) -> object:
+    """How it is written in NumPy."""
+    return table[ids].sum(axis=0, dtype=np.int32)
 
 
 def rows_of_logits(rng: np.random.Generator) -> Iterator[Call]:
     """What the llama.cpp engine does with them, beside what it does it with."""
     for size in VOCABULARIES:
         logits = 3 * floats(rng, size)
-        mask = TokenMask(size, size)
+        mask, masked = TokenMask(size, size), logits.copy()
         mask.bits[:] = rng.integers(0, 256, mask.bits.size)
-        words = mask.bits.view(np.uint32)
-        masked = logits.copy()
         yield Call(
             f"logsumexp_topk, {size} logits, 20 best",
             "logsumexp_topk",
-            lambda logits=logits: kernels.logsumexp_topk(logits, 20),
+            partial(kernels.logsumexp_topk, logits, 20),
             logits.nbytes,
-            {"engine": lambda logits=logits: token_logprob(logits, 1, 20, lambda _: b"")},
+            {"engine": partial(token_logprob, logits, 1, 20, lambda _: b"")},
         )
         yield Call(
             f"apply_token_mask, {size} logits",
             "apply_token_mask",
-            lambda masked=masked, words=words: kernels.apply_token_mask(masked, words, masked),
+            partial(kernels.apply_token_mask, masked, mask.bits.view(np.uint32), masked),
             2 * logits.nbytes,
-            {"engine": lambda mask=mask, logits=logits: mask.apply(logits)},
+            {"engine": partial(mask.apply, logits)},
         )
 
 

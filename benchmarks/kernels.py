@@ -1,9 +1,9 @@
 """What the kernels cost: `python -m benchmarks.kernels [--level LEVEL] [--json FILE] [--write-budgets]`.
 
-Microseconds of one call here (medians of batches, turn by turn with the peers), beside NumPy and, where it is installed,
-NumKong; the bytes that a call must read and write per second, as a share of what copying memory reaches; and, where
-qemu-user is installed, the instructions that each kernel executes on aarch64, against their budgets. The exit status is
-1 if a budget is broken. Times are judged by nobody.
+Microseconds of one call here (medians of batches, turn by turn with the peers), beside NumPy and, where it is
+installed, NumKong; the bytes that a call must read and write per second, as a share of what copying memory reaches;
+and, where qemu-user is installed, the instructions that each kernel executes on aarch64, against their budgets. The
+exit status is 1 if a budget is broken. Times are judged by nobody.
 """
 
 from __future__ import annotations
@@ -118,14 +118,18 @@ def table(figures: list[Figure]) -> Iterator[str]:
 def judged(write: bool) -> int:
     """Count instructions, print them, and say which budgets are broken; the exit status."""
     try:
-        cases, counts = instructions.counted()
+        counted = instructions.counted()
     except instructions.UnavailableError as error:
         print(f"!!!! INSTRUCTIONS ARE NOT COUNTED: {error}")
         return 0
-    print("\n".join(instructions.table(cases, counts)))
+    print("\n".join(instructions.table(counted)))
     if write:
-        instructions.BUDGETS.write_text(json.dumps(counts, indent=1) + "\n")
-    broken = list(instructions.broken(counts, instructions.budgets()))
+        counted.write()
+    allowed = instructions.Counted.read()
+    if allowed.compiler != counted.compiler:
+        print(f"!!!! NOT JUDGED: the budgets are for {allowed.compiler}, and here is {counted.compiler}")
+        return 0
+    broken = list(instructions.broken(counted.counts, allowed.counts))
     print("\n".join(f"BROKEN  {line}" for line in broken) or "all within their budgets")
     return 1 if broken else 0
 

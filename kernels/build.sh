@@ -9,7 +9,7 @@ export LC_ALL=C  # the order of the files is part of the hash
 readonly SOURCES=${BASH_SOURCE[0]%/*}/csrc
 # No -march=native: what a file may use is said below and nowhere else. No contraction: quantised blocks must not depend
 # on whether the compiler fuses a product and a sum.
-readonly FLAGS="-std=c11 -O3 -fPIC -fvisibility=hidden -fno-fast-math -ffp-contract=off -Wall -Wextra -Werror"
+readonly FLAGS="-std=c11 -O3 -fPIC -fvisibility=hidden -fno-fast-math -ffp-contract=off -Wall -Wextra -Werror -Wno-unknown-pragmas"
 
 digest() {  # of standard input
     if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi | cut -c 1-24

@@ -66,7 +66,8 @@ class TinyLlama:
         q, k = (kernels.rope(part, self.cos[positions], self.sin[positions], interleaved=True) for part in (q, k))
         k, v = np.concatenate([past_k, k]), np.concatenate([past_v, v])
         self.cache[layer] = k, v
-        found = kernels.flash_attention(*(np.ascontiguousarray(part.swapaxes(0, 1)) for part in (q, k, v)))
+        q, k, v = (np.ascontiguousarray(part.swapaxes(0, 1)) for part in (q, k, v))
+        found = kernels.flash_attention(q, k, v)
         return self._times(f"blk.{layer}.attn_output", np.ascontiguousarray(found.swapaxes(0, 1)).reshape(len(x), -1))
 
     def _feed_forward(self, layer: int, x: Floats) -> Floats:
