@@ -132,7 +132,7 @@ def test_no_kernel_reads_or_writes_beyond_its_arrays(tmp_path: Path) -> None:
         "PYTHONMALLOC": "malloc",  # so that arrays have red zones around them
     }
     tests = [str(ROOT / "tests" / "kernels" / name) for name in SUITE]
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-k", "not numpy", *tests]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-s", "-k", "not numpy", *tests]
     done = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "[100%]" in done.stdout
