@@ -163,7 +163,12 @@ def rows_of_logits(rng: np.random.Generator) -> Iterator[Call]:
             "logsumexp_topk",
             partial(kernels.logsumexp_topk, logits, 20),
             logits.nbytes,
-            {"engine": partial(token_logprob, logits, 1, 20, lambda _: b"")},
+        )
+        yield Call(
+            f"token_logprob of the engine, {size} logits, 20 best",
+            "logsumexp_topk",
+            partial(token_logprob, logits, 1, 20, lambda _: b""),
+            logits.nbytes,
         )
         yield Call(
             f"apply_token_mask, {size} logits",

@@ -1,4 +1,4 @@
-"""What the kernels cost: `python -m benchmarks.kernels [--level LEVEL] [--json FILE] [--write-budgets]`.
+"""What the kernels cost: `python -m benchmarks.kernels [--level LEVEL] [--only TEXT] [--json FILE]`.
 
 Microseconds of one call here (medians of batches, turn by turn with the peers), beside NumPy and, where it is
 installed, NumKong; the bytes that a call must read and write per second, as a share of what copying memory reaches;
@@ -44,11 +44,12 @@ def main() -> int:
     """Measure and print; the exit status."""
     parser = argparse.ArgumentParser(description="What the kernels cost.")
     parser.add_argument("--level", default="auto", help="of ours, as JARVIS_KERNELS has it (default: %(default)s)")
+    parser.add_argument("--only", default="", metavar="TEXT", help="measure the calls whose names contain it")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     parser.add_argument("--instructions-only", action="store_true", help="count instructions, measure no time")
     parser.add_argument("--write-budgets", action="store_true", help="take what is counted as the new budgets")
     given = parser.parse_args()
-    figures = [] if given.instructions_only else list(measured(given.level))
+    figures = [] if given.instructions_only else list(measured(given.level, given.only))
     if figures:
         print("\n".join(table(figures)), end="\n\n")
     if given.json:
@@ -56,13 +57,13 @@ def main() -> int:
     return judged(given.write_budgets)
 
 
-def measured(level: str) -> Iterator[Figure]:
-    """Every call at a level, beside its peers."""
+def measured(level: str, only: str = "") -> Iterator[Figure]:
+    """Every call whose name contains `only`, at a level, beside its peers."""
     chosen = kernels.select(level)
     copied = copy_gb_per_s()
     threads = os.environ.get("OPENBLAS_NUM_THREADS", "as many threads as it likes")
     print(f"level: {chosen.level} ({chosen.reason}); copying memory: {copied:.1f} GB/s; NumPy: {threads}")
-    for call in calls():
+    for call in (call for call in calls() if only in call.name):
         found = side_by_side(call, chosen.level)
         ours = found.pop("ours")
         rate = call.nbytes / ours / 1e3

@@ -122,6 +122,7 @@ class Settings(BaseSettings):
             chat_format_file=model.chat_format_file,
             context_window=model.context_window,
             adapters=model.adapters,
+            kernels=self.kernels.level,
             log_level=self.logging.effective_level,
             engine_log_level=self.logging.llama_log_level,
             llama=LlamaOptions(**self.llama.model_dump()),

@@ -11,6 +11,7 @@ from kernels.arguments import Array, Floats, Ids
 
 _ROWS = 4096
 """Rows that are converted at once, so that a large table needs little memory beside it."""
+_GROUPS = 1024
 _BIT = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
 _ADDEND = np.where(_BIT, np.float32(0), np.float32(-np.inf)).astype(np.float32)
 """By the value of a byte of the mask: what is added to the logits of its eight tokens."""
@@ -18,10 +19,20 @@ _ADDEND = np.where(_BIT, np.float32(0), np.float32(-np.inf)).astype(np.float32)
 
 def highest(scores: NDArray[Any], k: int) -> Ids:
     """Where the k highest scores are, in falling order, of equals the lower place first. None may be NaN."""
-    limit = np.partition(scores, scores.size - k)[scores.size - k]
-    above = np.flatnonzero(scores > limit)
-    found = np.sort(np.concatenate([above, np.flatnonzero(scores == limit)[: k - above.size]]))
-    return found[np.argsort(-scores[found], kind="stable")].astype(np.int64)
+    found = np.flatnonzero(scores >= _low_enough(scores, k))
+    return found[np.argsort(-scores[found], kind="stable")[:k]].astype(np.int64)
+
+
+def _low_enough(scores: NDArray[Any], k: int) -> Any:
+    """A score that k of them reach, and not many more.
+
+    Of the maxima of some groups, the one at place k is such a score, and it takes one pass over the row to find it.
+    """
+    groups = max(_GROUPS, k)
+    if scores.size < 2 * groups:
+        return np.partition(scores, scores.size - k)[scores.size - k]
+    maxima = scores[: scores.size // groups * groups].reshape(-1, groups).max(axis=0)
+    return np.partition(maxima, groups - k)[groups - k]
 
 
 def cosines(rows: Array, query: Array, norms: Floats | None) -> Floats:

@@ -135,4 +135,4 @@ def test_no_kernel_reads_or_writes_beyond_its_arrays(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-s", "-k", "not numpy", *tests]
     done = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert "[100%]" in done.stdout
+    assert done.stdout.count(".") > 500  # one for each test
