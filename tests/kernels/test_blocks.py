@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import ctypes
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import kernels
+from tests.kernels.library import EMULATED
 from tests.kernels.oracle import floats, near
 
 quants = pytest.importorskip("gguf.quants")
@@ -46,6 +50,23 @@ def test_blocks_of_any_numbers(kind: GGMLQuantizationType, x: list[float]) -> No
     block = np.array([x], np.float32)
     block[np.abs(block) < 1e-30] = 0  # 1 / scale would be infinite, and the package's bytes an accident
     same_bytes(block, kind)
+
+
+@pytest.mark.skipif(EMULATED, reason="llama.cpp is not there")
+@each_kind
+def test_blocks_are_those_of_ggml_itself(rng: np.random.Generator, kind: GGMLQuantizationType) -> None:
+    llama_cpp = pytest.importorskip("llama_cpp")
+    found = sorted((Path(llama_cpp.__file__).parent / "lib").glob("libggml-base.*"))
+    if not found:
+        pytest.skip("the library of ggml lies elsewhere")
+    x = floats(rng, 50, 256)
+    blocks = KINDS[kind][0](x)
+    written = np.zeros_like(blocks)
+    sizes = map(ctypes.c_int64, (0, *x.shape))
+    ctypes.CDLL(str(found[0])).ggml_quantize_chunk(
+        int(kind), ctypes.c_void_p(x.ctypes.data), ctypes.c_void_p(written.ctypes.data), *sizes, None
+    )
+    np.testing.assert_array_equal(blocks, written)
 
 
 @each_kind

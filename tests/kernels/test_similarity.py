@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import kernels
 from tests.kernels import oracle
+from tests.kernels.library import EMULATED
 from tests.kernels.oracle import SIZES, bytes_of, floats, near
 
 pytestmark = pytest.mark.usefixtures("level")
@@ -47,6 +48,17 @@ def test_known_lengths_change_nothing(rng: np.random.Generator) -> None:
         assert found[0][0] == 7
         np.testing.assert_array_equal(found[0], known[0])
         near(known[1], found[1])
+
+
+@pytest.mark.skipif(EMULATED, reason="it takes long there")
+def test_a_table_of_more_than_two_gigabytes(level: str) -> None:
+    """Most of it is never written, so the system has no memory to find for it."""
+    if level == "numpy":
+        pytest.skip("NumPy itself counts with 64 bits")
+    rows = np.zeros((2**31 // 4096 + 9, 4096), np.int8)
+    rows[-2] = 3
+    assert kernels.similarity_topk(rows, rows[-2], 1)[0].tolist() == [len(rows) - 2]
+    assert kernels.gather_accumulate(rows, np.array([len(rows) - 2]))[4095] == 3
 
 
 def test_the_largest_int8_vectors() -> None:
