@@ -18,6 +18,7 @@ static int32_t gather_i8(const int8_t *table, const int64_t *ids, int32_t *out, 
 #define FETCH_AHEAD 4096
 #include "similarity_i8.h"
 #define I8_GROUP 4
+#define I8_PACKED int16_t
 #include "matmul_i8.h"
 
 static inline float float_of_half(const uint8_t *p) {
@@ -152,16 +153,17 @@ static inline void tile_f32(const float *const rows[TILE], const float *panel, f
     for (int r = 0; r < TILE; r++) _mm256_storeu_ps(c + r * ldc, sums[r]);
 }
 
-static inline void tile_i8(const int8_t *rows, const int8_t *panel, int32_t *sums, int64_t count) {
+static inline void tile_i8(const int16_t *rows, const int16_t *panel, int32_t *sums, int64_t count) {
     __m256i low[I8_ROWS], high[I8_ROWS]; /* columns 0-3 and 4-7, two sums of pairs for each */
     for (int r = 0; r < I8_ROWS; r++) low[r] = high[r] = _mm256_setzero_si256();
     for (int64_t p = 0; p < count; p += I8_GROUP, panel += I8_GROUP * I8_COLUMNS) {
-        __m256i first = widened(panel), second = widened(panel + 16);
+        __m256i first = _mm256_loadu_si256((const __m256i *)panel);
+        __m256i second = _mm256_loadu_si256((const __m256i *)(panel + 16));
 #pragma GCC unroll 4
         for (int r = 0; r < I8_ROWS; r++) {
-            int32_t four;
+            int64_t four;
             memcpy(&four, rows + r * count + p, sizeof four);
-            __m256i by = _mm256_cvtepi8_epi16(_mm_set1_epi32(four));
+            __m256i by = _mm256_set1_epi64x(four);
             low[r] = add_products(low[r], first, by);
             high[r] = add_products(high[r], second, by);
         }

@@ -31,7 +31,7 @@ def unchosen() -> Iterator[None]:
     yield
     levels._selections[:] = before
     if before and before[0].functions and library():  # the table of the native library is the process's
-        levels.select(before[0].level)
+        levels.select(before[0].level, library())
 
 
 @pytest.fixture(params=levels_to_test())
