@@ -185,10 +185,11 @@ ensure_kernels() {
     # shellcheck disable=SC2086
     want=$({ cat kernels/build.sh kernels/csrc/*; printf '%s\n' "$compiler" "${CFLAGS:-}" "$cache_dir"; $compiler --version; uname -sm; } 2>&1 | digest)
     stamped kernels "$want" && { [ -f "$(cat "$note" 2>/dev/null)" ] || grep -qs '^not compiled' "$note"; } && return
-    if ! CC=$compiler kernels/build.sh "$cache_dir/kernels" >"$note.$$"; then
-        say "the kernels could not be compiled with '$compiler': NumPy does their work"
-        printf "not compiled: '%s' failed at it, ./run.sh said how\n" "$compiler" >"$note.$$"
+    if ! CC=$compiler kernels/build.sh "$cache_dir/kernels" >"$note.$$" 2>"$note.$$.said"; then
+        printf 'not compiled: %s\n' "$(tail -n 1 "$note.$$.said")" >"$note.$$"
+        say "NumPy does the work of the kernels, $(cat "$note.$$") (CC=$compiler kernels/build.sh FOLDER tells more)"
     fi
+    rm "$note.$$.said"
     mv "$note.$$" "$note"
     stamp kernels "$want"
 }

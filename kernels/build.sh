@@ -42,9 +42,9 @@ compile() {  # $1: a folder for the objects; $2: the machine
 
 folder=${1:?kernels/build.sh FOLDER}
 compiler=${CC:-cc}
-command -v "${compiler%% *}" >/dev/null || { printf "kernels: there is no compiler '%s'\n" "$compiler" >&2; exit 1; }
+command -v "${compiler%% *}" >/dev/null || { printf "there is no compiler '%s'\n" "$compiler" >&2; exit 1; }
 # shellcheck disable=SC2086
-machine=$($compiler -dumpmachine) || { printf "kernels: '%s' is not a C compiler\n" "$compiler" >&2; exit 1; }
+machine=$($compiler -dumpmachine) || { printf "'%s' is no C compiler\n" "$compiler" >&2; exit 1; }
 sources=$(cat "$SOURCES"/* | digest)
 # shellcheck disable=SC2086
 hash=$({ printf '%s\n' "$sources" "$machine" "$FLAGS" "${CFLAGS:-}"; levels "$machine"; $compiler --version; } | digest)

@@ -106,7 +106,7 @@ def select(level: str = "auto", library: Path | None = None) -> Selection:
     found, absent = _library(library)
     there = available_in(found)
     if level not in ("auto", *there):
-        known = f", and {absent}" if found is None and level in LEVELS else ""
+        known = f" ({absent})" if found is None and level in LEVELS else ""
         raise UnavailableLevelError(
             f"the kernels have no level '{level}' here; there are auto, {', '.join(there)}{known}"
         )
