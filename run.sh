@@ -229,12 +229,30 @@ install_vllm() {  # $1: the build; $2: the folder of the environment
     touch "$2/.complete"
 }
 
+# ---- kernels --------------------------------------------------------------------------------------------------------
+
+# Notes for Python where the library is, or why there is none: NumPy does its work then.
+ensure_kernels() {
+    local want note="$VENV/.kernels" compiler=${CC:-cc}
+    # shellcheck disable=SC2086
+    want=$({ cat kernels/build.sh kernels/csrc/*; printf '%s\n' "$compiler" "${CFLAGS:-}" "$cache_dir"; $compiler --version; uname -sm; } 2>&1 | digest)
+    stamped kernels "$want" && { [ -f "$(cat "$note" 2>/dev/null)" ] || grep -qs '^not compiled' "$note"; } && return
+    if ! CC=$compiler kernels/build.sh "$cache_dir/kernels" >"$note.$$" 2>"$note.$$.said"; then
+        printf 'not compiled: %s\n' "$(tail -n 1 "$note.$$.said")" >"$note.$$"
+        say "NumPy does the work of the kernels, $(cat "$note.$$") (CC=$compiler kernels/build.sh FOLDER tells more)"
+    fi
+    rm "$note.$$.said"
+    mv "$note.$$" "$note"
+    stamp kernels "$want"
+}
+
 # ---- commands -------------------------------------------------------------------------------------------------------
 
 prepare() {  # $1: the command
     ensure_base
     [ "$1" = check ] && return
     read_plan
+    ensure_kernels
     if [ "$engine" = llama_cpp ] || [ -n "${embedding_model:-}" ] || [ "$1" != serve ]; then ensure_llama_cpp; fi
     if [ "$1" = test-vllm ] || { [ "$engine" = vllm ] && [ "$1" = serve ]; }; then ensure_vllm; fi
     case "$1" in bench | test | test-vllm) install_requirements bench ;; esac

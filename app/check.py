@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from app.settings import Settings
+import kernels
+from app.settings import Settings, SettingsError
 from backends.base import ModelUnavailableError
 from backends.chat_formats.custom import load_layout
 from backends.gguf_header import check_gguf
@@ -14,8 +15,24 @@ from backends.vllm.devices import Devices, device_problems
 from backends.vllm.folder import ModelFolder, adapter_rank
 
 
+def select_kernels(settings: Settings) -> None:
+    """Choose the level of the kernels, for the whole process.
+
+    Raises:
+        SettingsError: this machine does not have it.
+    """
+    try:
+        kernels.select(settings.kernels.level)
+    except kernels.UnavailableLevelError as error:
+        raise SettingsError([f"JARVIS_KERNELS='{settings.kernels.level}': {error}"]) from None
+
+
 def problems(settings: Settings) -> Iterator[str]:
     """One line per file that is missing or is not what it should be, and per setting that the machine cannot follow."""
+    try:
+        select_kernels(settings)
+    except SettingsError as error:
+        yield from error.problems
     model = settings.model
     if model.engine != "stub":
         yield from _model_problems(settings)

@@ -330,7 +330,8 @@ class EngineConfig(Struct, frozen=True, kw_only=True):
     """All that a worker is told about the engine it hosts. `None` leaves the choice to the engine.
 
     `task` says what the model is for; `context_window` bounds one request; `adapters` are paths of LoRA files by the
-    names that requests use. `options` carries what the stub understands, already validated by the settings.
+    names that requests use. `kernels` is the level of the kernels, one that this machine has. `options` carries what
+    the stub understands, already validated by the settings.
     """
 
     engine: EngineName
@@ -344,6 +345,7 @@ class EngineConfig(Struct, frozen=True, kw_only=True):
     adapters: dict[str, str] = {}
     llama: LlamaOptions = LlamaOptions()
     vllm: VLLMOptions = VLLMOptions()
+    kernels: str = "auto"
     log_level: str = "info"
     engine_log_level: str = "warning"
     options: dict[str, Any] = {}

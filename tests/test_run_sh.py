@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = ("run.sh", ".ci/run", ".ci/aarch64", "kernels/build.sh")
 AMX_TILES = "backends/llama_cpp/native/amx_tiles.h"
 
 RECORDER = r"""#!/bin/sh
@@ -39,6 +40,13 @@ case "$*" in
 esac
 """
 
+KERNELS = r"""#!/bin/sh
+# Stands for the script that compiles the kernels.
+echo "kernels in $1 with $CC" >>"$RECORD"
+[ "$CC" != broken ] || { echo "it is broken" >&2; exit 1; }
+mkdir -p "$1" && touch "$1/$CC.so" && echo "$1/$CC.so"
+"""
+
 
 class Clone:
     """A copy of what run.sh reads, in which it is run with the recorder as Python."""
@@ -52,6 +60,10 @@ class Clone:
             shutil.copy(ROOT / name, folder / name)
         (folder / AMX_TILES).parent.mkdir(parents=True)
         shutil.copy(ROOT / AMX_TILES, folder / AMX_TILES)
+        (folder / "kernels" / "csrc").mkdir(parents=True)
+        (folder / "kernels" / "csrc" / "scalar.c").touch()
+        (folder / "kernels" / "build.sh").write_text(KERNELS)
+        (folder / "kernels" / "build.sh").chmod(0o755)
         recorder = cache / "recorder"
         recorder.write_text(RECORDER)
         recorder.chmod(0o755)
@@ -92,7 +104,7 @@ def test_it_is_clean_shell() -> None:
     checker = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if checker is None:
         pytest.skip("shellcheck is not installed")
-    subprocess.run([checker, str(ROOT / "run.sh"), str(ROOT / ".ci" / "run")], check=True)
+    subprocess.run([checker, *(str(ROOT / name) for name in SCRIPTS)], check=True)
 
 
 def test_the_first_start_installs_builds_and_serves(clone: Clone) -> None:
@@ -163,6 +175,35 @@ def test_llama_cpp_is_compiled_with_the_correction_for_amx_and_the_users_flags(c
     (clone.folder / AMX_TILES).write_text("/* another one */")
     clone.run()
     assert clone.calls(" wheel ")
+
+
+def test_the_kernels_are_compiled_once_and_python_finds_them(clone: Clone, cache: Path) -> None:
+    assert clone.run(JARVIS_INFERENCE_ENGINE="stub").returncode == 0
+    assert clone.calls("kernels") == [f"kernels in {cache}/kernels with cc"]
+    assert (clone.folder / ".venv" / ".kernels").read_text() == f"{cache}/kernels/cc.so\n"
+    clone.run(JARVIS_INFERENCE_ENGINE="stub")
+    assert not clone.calls("kernels")
+
+
+def test_they_are_compiled_again_where_something_has_changed_or_is_gone(clone: Clone, cache: Path) -> None:
+    clone.run()
+    for change in (
+        lambda: (clone.folder / "kernels" / "csrc" / "scalar.c").write_text("int x;"),
+        lambda: (cache / "kernels" / "cc.so").unlink(),
+        lambda: clone.environ.update(CC="c++"),
+    ):
+        change()
+        clone.run()
+        assert clone.calls("kernels")
+
+
+def test_without_kernels_it_serves_and_says_so_in_one_line(clone: Clone) -> None:
+    done = clone.run(CC="broken", JARVIS_INFERENCE_ENGINE="stub")
+    assert done.returncode == 0
+    (line,) = [line for line in done.stderr.splitlines() if "kernels" in line]
+    assert line.startswith("run.sh: NumPy does the work of the kernels, not compiled: it is broken (CC=broken ")
+    assert (clone.folder / ".venv" / ".kernels").read_text() == "not compiled: it is broken\n"
+    assert "NumPy" not in clone.run(CC="broken", JARVIS_INFERENCE_ENGINE="stub").stderr
 
 
 @pytest.mark.parametrize("engine", ["stub", "vllm"])

@@ -9,6 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+import kernels
 from app import __version__
 from app.api.models import json_response
 from app.experts.supervisor import ExpertStatus
@@ -31,6 +32,7 @@ async def stats(request: Request) -> Response:
             "uptime_s": round(time.monotonic() - state.began_s, 3),
             "rss_bytes": resident_bytes(),
             "experts": experts,
+            "kernels": kernels.active(),
         }
     )
 

@@ -28,6 +28,7 @@ from app.settings.reading import (
 from app.settings.sections import (
     PROJECT_ROOT,
     EmbeddingSettings,
+    KernelSettings,
     LimitSettings,
     LoggingSettings,
     ModelSettings,
@@ -60,6 +61,7 @@ class Settings(BaseSettings):
     llama: LlamaSettings = LlamaSettings()
     vllm: VLLMSettings = VLLMSettings()
     limits: LimitSettings = LimitSettings()
+    kernels: KernelSettings = KernelSettings()
     logging: LoggingSettings = LoggingSettings()
     cache_dir: UserPath = variable(
         "JARVIS_CACHE_DIR",
@@ -123,6 +125,7 @@ class Settings(BaseSettings):
             chat_format_file=model.chat_format_file,
             context_window=self._context_window(),
             adapters=model.adapters,
+            kernels=self.kernels.level,
             log_level=self.logging.effective_level,
             engine_log_level=self.logging.llama_log_level,
             llama=LlamaOptions(**self.llama.model_dump()),

@@ -66,6 +66,7 @@ UserPath = Annotated[str, BeforeValidator(_expand)]
 Engine = Annotated[EngineName, AnyCase]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], AnyCase]
 EngineLogLevel = Annotated[Literal["debug", "info", "warning", "error", "none"], AnyCase]
+KernelLevel = Annotated[Literal["auto", "numpy", "scalar", "avx2", "neon", "dotprod", "i8mm"], AnyCase]
 ChatFormatName = Annotated[str, AfterValidator(_canonical)]
 Adapters = Annotated[dict[str, str], BeforeValidator(_adapters)]
 
@@ -285,6 +286,14 @@ class LimitSettings(Section):
     )
     load_wait_s: float = variable(
         "JARVIS_LOAD_WAIT_S", 120.0, "Seconds that a request waits for the model to load.", ge=0, le=86_400
+    )
+
+
+class KernelSettings(Section):
+    """Kernels: native code of the server's own."""
+
+    level: KernelLevel = variable(
+        "JARVIS_KERNELS", "auto", "Instruction set of the kernels: the highest that the processor has, or a lower one."
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import llama_cpp
 from msgspec import structs
 
+import kernels
 from backends.base import ContextLengthError, EngineError, InvalidRequestError, UnsupportedError
 from backends.chat_formats import choose_format
 from backends.features import refuse_undeclared
@@ -104,6 +105,7 @@ class LlamaCppEngine:
         config = self._config
         native_log.install(config.engine_log_level)
         llama_cpp.llama_backend_init()
+        kernels.select(config.kernels)
         model, report = quantised_model(config, report)
         self._quantised = model != config.model
         header = check_gguf(model)

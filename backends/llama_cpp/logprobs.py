@@ -6,12 +6,14 @@ masks, as OpenAI's API and vLLM give them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+import kernels
 from backends.echo import Piece
-from backends.llama_cpp.logits import Logits, cleaned, highest
+from backends.llama_cpp.logits import Logits, cleaned
 from backends.types import TokenLogprob
 
 
@@ -21,12 +23,15 @@ def token_logprob(logits: Logits, token: int, top: int, piece: Piece) -> TokenLo
     Sums are taken in double precision. The logarithm of nothing is `-inf`: a logit of `-inf` or NaN, or a row without a
     single finite one. Whoever writes JSON has to replace it.
     """
-    scores, normaliser = _normalised(logits)
+    normaliser, found, _ = kernels.logsumexp_topk(logits, max(top, 1))
+    if not math.isfinite(normaliser):
+        logits, normaliser = cleaned(logits), _of_special(normaliser, logits)
 
     def logprob(id: int) -> float:
-        return float(scores[id]) - normaliser
+        score = float(logits[id])
+        return score - normaliser if score == score else -math.inf
 
-    best = tuple((id, logprob(id), piece(id)) for id in highest(scores, top).tolist())
+    best = tuple((id, logprob(id), piece(id)) for id in found[:top].tolist())
     return TokenLogprob(token, logprob(token), piece(token), best)
 
 
@@ -39,13 +44,6 @@ def prompt_logprobs(rows: Iterable[Logits], tokens: Sequence[int], top: int, pie
     return [token_logprob(row, token, top, piece) for row, token in zip(rows, tokens, strict=True)]
 
 
-def _normalised(logits: Logits) -> tuple[Logits, float]:
-    """The row without NaN, and what to subtract from it: the logarithm of the sum of its exponentials."""
-    most = logits.max()
-    if not np.isfinite(most):
-        logits = cleaned(logits)
-        most = logits.max()
-    if np.isneginf(most):
-        return logits, 0.0
-    # Differences from the maximum are all that float32 has to hold; the sum of up to 10⁵ of them is a double.
-    return logits, float(most) + float(np.log(np.exp(logits - most).sum(dtype=np.float64)))
+def _of_special(normaliser: float, logits: Logits) -> float:
+    """What to subtract from a row that was cleaned because its sum is not finite."""
+    return math.log(int(np.isposinf(logits).sum())) if normaliser > 0 else 0.0

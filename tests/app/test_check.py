@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import kernels
 from app.check import problems
 from app.settings import Settings
 from app.settings.sections import BUNDLED_MODEL
@@ -44,6 +45,12 @@ def test_the_file_of_the_embedding_model_is_looked_at_too(tmp_path: Path) -> Non
 
 def test_other_engines_need_no_gguf_file() -> None:
     assert found(JARVIS_INFERENCE_ENGINE="stub", JARVIS_MODEL_NAME="/nowhere") == []
+
+
+def test_kernels_that_this_machine_cannot_run_are_named() -> None:
+    absent = "neon" if "neon" not in kernels.available() else "avx2"
+    (line,) = found(JARVIS_INFERENCE_ENGINE="stub", JARVIS_KERNELS=absent)
+    assert line.startswith(f"JARVIS_KERNELS='{absent}': the kernels have no level '{absent}' here; there are auto, ")
 
 
 def test_a_chat_format_file_must_describe_one(tmp_path: Path) -> None:

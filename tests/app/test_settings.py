@@ -230,11 +230,17 @@ def test_settings_made_in_code_ignore_the_environment(monkeypatch: pytest.Monkey
 
 
 def test_the_engine_is_told_what_concerns_it() -> None:
-    settings = load(JARVIS_MODEL_NAME="/m.gguf", JARVIS_N_PARALLEL="4", JARVIS_KV_CACHE_TYPE="Q8_0", DEBUG="1")
+    settings = load(
+        JARVIS_MODEL_NAME="/m.gguf",
+        JARVIS_N_PARALLEL="4",
+        JARVIS_KV_CACHE_TYPE="Q8_0",
+        DEBUG="1",
+        JARVIS_KERNELS="Scalar",
+    )
     config = settings.engine_config()
     assert (config.engine, config.model, config.alias) == ("llama_cpp", "/m.gguf", "m")
     assert (config.llama.n_parallel, config.llama.kv_cache_type, config.llama.n_threads) == (4, "q8_0", None)
-    assert (config.log_level, config.engine_log_level) == ("debug", "warning")
+    assert (config.log_level, config.engine_log_level, config.kernels) == ("debug", "warning", "scalar")
 
 
 def test_without_an_embedding_model_there_is_no_worker_for_it() -> None:

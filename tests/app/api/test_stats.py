@@ -56,8 +56,9 @@ async def expert_of(pool: OnePool | ScriptedEngine) -> dict[str, Any]:
 async def test_the_server_tells_of_itself() -> None:
     async with serving(Counting()) as client:
         body = (await client.get("/stats")).json
-    assert set(body) == {"version", "uptime_s", "rss_bytes", "experts"}
+    assert set(body) == {"version", "uptime_s", "rss_bytes", "experts", "kernels"}
     assert body["version"] == __version__
+    assert set(body["kernels"]["similarity_topk"]) == {"level", "reason"}
     assert 0 <= body["uptime_s"] < 60
     assert sys.platform != "linux" or body["rss_bytes"] > 10_000_000
 

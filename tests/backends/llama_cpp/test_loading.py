@@ -9,10 +9,19 @@ import gguf
 import numpy as np
 import pytest
 
+import kernels
 from backends.base import EngineClosedError, ModelUnavailableError
 from backends.llama_cpp.engine import LlamaCppEngine
 from backends.types import Accepted, GenerationRequest
 from tests.backends.llama_cpp.conftest import BUNDLED_MODEL, complete, config, greedy
+
+
+async def test_the_kernels_run_at_the_level_that_the_engine_is_told() -> None:
+    engine = LlamaCppEngine(config(kernels="numpy"))
+    await engine.start(lambda _: None)
+    await engine.close()
+    assert kernels.active()["logsumexp_topk"] == {"level": "numpy", "reason": "it was asked for"}
+    kernels.select()
 
 
 async def refusal(path: Path, **changes: object) -> str:
