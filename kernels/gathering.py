@@ -89,8 +89,8 @@ def _checked_table(table: Any) -> np.dtype[Any]:
 
 
 def _checked_ids(ids: Any) -> Ids:
-    if isinstance(ids, np.ndarray) and ids.dtype.kind in "iu" and ids.dtype != np.uint64:
-        ids = ids.astype(np.int64, copy=False)
+    if isinstance(ids, np.ndarray) and ids.dtype != INT64 and ids.dtype.kind in "iu" and ids.dtype != np.uint64:
+        ids = ids.astype(np.int64)
     return array("ids", ids, INT64, 1)
 
 
