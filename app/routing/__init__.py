@@ -1,0 +1,1 @@
+"""Routing: which expert answers. Pure: text in, decision out; no clock, no network."""
