@@ -54,11 +54,9 @@ def fit_temperature(observed: Observations, importance: Doubles) -> tuple[float,
     return centre
 
 
-def fit_stranger_test(
-    inside: Sequence[Scores], outside: Sequence[Scores], energies: tuple[Doubles, Doubles]
-) -> Doubles:
-    """Intercept and weights of 1 - max p, novelty and energy, by logistic regression; both sides weigh the same."""
-    features = np.concatenate([stranger_features(inside, energies[0]), stranger_features(outside, energies[1])])
+def fit_stranger_test(inside: Doubles, outside: Doubles) -> Doubles:
+    """Intercept and weights for the `stranger_features` of texts; both sides weigh the same."""
+    features = np.concatenate([inside, outside])
     mean, spread = features.mean(0), features.std(0) + 1e-9
     design = np.column_stack([np.ones(len(features)), (features - mean) / spread])
     target = np.repeat([0.0, 1.0], [len(inside), len(outside)])
@@ -74,9 +72,9 @@ def fit_stranger_test(
     return np.array([found[0] - float(weights @ mean), *weights])
 
 
-def stranger_features(scores: Sequence[Scores], energies: Doubles) -> Doubles:
+def stranger_features(scores: Sequence[Scores]) -> Doubles:
     """1 - max p, novelty and energy, [n, 3]."""
-    return np.column_stack([[1 - s.confidence for s in scores], [s.novelty for s in scores], energies])
+    return np.array([[1 - found.confidence, found.novelty, found.energy] for found in scores])
 
 
 def route_thresholds(probabilities: Doubles, labels: Ids, routes: int) -> list[tuple[float, ...]]:
@@ -92,7 +90,8 @@ def route_thresholds(probabilities: Doubles, labels: Ids, routes: int) -> list[t
         if mine.sum() < 20:
             found.append(PRECISIONS)
             continue
-        found.append(tuple(least_confidence(confidence[mine], right, precision) for precision in PRECISIONS))
+        pairs = confidence[mine].tolist(), right.tolist()
+        found.append(tuple(least_confidence(*pairs, precision) for precision in PRECISIONS))
     return found
 
 
@@ -103,7 +102,7 @@ def early_thresholds(tokens: Ids, confidence: Doubles, agrees: NDArray[np.bool_]
     for begin, end in zip(edges, edges[1:], strict=False):
         mine = (tokens >= begin) & (tokens < end)
         enough = mine.sum() >= 20
-        found.append(least_confidence(confidence[mine], agrees[mine], AGREEMENT) if enough else NEVER)
+        found.append(least_confidence(confidence[mine].tolist(), agrees[mine].tolist(), AGREEMENT) if enough else NEVER)
     return tuple(found)
 
 

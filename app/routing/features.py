@@ -63,7 +63,7 @@ class FeatureState:
         self.words = TextState(BUCKETS)
         self.last_class = _SPACE
         self.tokens = 0
-        """Tokens that have begun: runs of letters and digits, marks, and once more each character of Chinese and Japanese."""
+        """Tokens that have begun: runs of letters and digits, marks, and once more each Han or kana character."""
 
     def copy(self) -> FeatureState:
         """A state that goes on from here on its own."""

@@ -13,6 +13,7 @@ from app.routing.scoring import Scores
 from app.routing.weights import Weights
 
 MOST_SESSIONS = 10_000
+IDLE_S = 600.0
 MOST_AT_ONCE = 2**16
 """Bytes that are looked at together, so that a long text needs little memory beside it."""
 
@@ -20,7 +21,7 @@ MOST_AT_ONCE = 2**16
 class RouterSession:
     """One text on its way. `feed` takes its pieces, `flush` ends it; `decision` holds for what has been read."""
 
-    __slots__ = ("_best", "_features", "_final", "_router", "_stability", "_state", "_sums")
+    __slots__ = ("_best", "_features", "_final", "_router", "_stability", "_state", "_sums", "heard_at_s")
 
     def __init__(self, router: IncrementalSemanticRouter) -> None:
         self._router = router
@@ -29,6 +30,8 @@ class RouterSession:
         self._features = 0
         self._best = self._stability = 0
         self._final = False
+        self.heard_at_s = 0.0
+        """When the last piece came, on the clock of whoever brings them."""
 
     def feed(self, text: str) -> None:
         """Read the next piece. The last word waits until it has ended.
@@ -103,12 +106,13 @@ class IncrementalSemanticRouter:
         session.flush()
         return session.decision
 
-    def process_chunk(self, request_id: str, text: str) -> Decision:
+    def process_chunk(self, request_id: str, text: str, now_s: float = 0.0) -> Decision:
         """The decision after one more piece of the request's text, which begins with the first call.
 
-        The oldest requests are forgotten where more than `MOST_SESSIONS` are open.
+        The oldest requests are forgotten where more than `MOST_SESSIONS` are open. `now_s` is what `expire` goes by.
         """
         session = self._sessions.pop(request_id, None) or self.session()
+        session.heard_at_s = now_s
         while len(self._sessions) >= MOST_SESSIONS:
             self._sessions.pop(next(iter(self._sessions)))
         self._sessions[request_id] = session  # the one heard of last is the last to be forgotten
@@ -129,6 +133,13 @@ class IncrementalSemanticRouter:
         """Whether work that can be undone may begin for the request."""
         session = self._sessions.get(request_id)
         return session is not None and session.decision.can_route
+
+    def expire(self, now_s: float, idle_s: float = IDLE_S) -> int:
+        """Forget the requests of which nothing was heard for so long; how many there were."""
+        gone = [key for key, session in self._sessions.items() if now_s - session.heard_at_s > idle_s]
+        for key in gone:
+            del self._sessions[key]
+        return len(gone)
 
     @property
     def open_sessions(self) -> int:

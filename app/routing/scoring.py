@@ -30,11 +30,15 @@ class Calibration(msgspec.Struct, frozen=True):
 
 
 class Scores(msgspec.Struct, frozen=True):
-    """Probability per route, in the model's order, and of the text belonging to none of them."""
+    """Probability per route, in the model's order, and of the text belonging to none of them, with what that rests on.
+
+    `novelty` is the share of features that were never seen in fitting, `energy` is -T logsumexp(z / T).
+    """
 
     probabilities: tuple[float, ...]
     out_of_domain: float
     novelty: float
+    energy: float
 
     @property
     def best(self) -> int:
@@ -78,7 +82,7 @@ class Collapsed(msgspec.Struct, frozen=True):
         probabilities = tuple(value / total for value in exponentials)
         novelty = sums[len(self.routes) + 1] / features if features else 1.0
         energy = -temperature * (most + math.log(total))
-        return Scores(probabilities, self._out_of_domain(max(probabilities), novelty, energy), novelty)
+        return Scores(probabilities, self._out_of_domain(max(probabilities), novelty, energy), novelty, energy)
 
     def _out_of_domain(self, confidence: float, novelty: float, energy: float) -> float:
         intercept, *weights = self.calibration.out_of_domain
