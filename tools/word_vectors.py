@@ -7,6 +7,7 @@ model is). The vectors are reduced by PCA and written with the words. Takes abou
 """
 
 import argparse
+import math
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +33,11 @@ def main() -> None:
 
 def encoded(words: list[str]) -> Floats:
     """The vectors of words that are one token each, [words, 384]: the mean over `[CLS] word [SEP]`, norm 1."""
-    found = weights()
+    found = {name: tensor.copy() for name, tensor in weights().items()}  # aligned, which BLAS asks for
 
     def linear(x: Floats, name: str) -> Floats:
-        return np.asarray(x @ found[f"{name}.weight"].T + found[f"{name}.bias"])
+        flat = x.reshape(-1, x.shape[-1]) @ found[f"{name}.weight"].T  # one product instead of one per word
+        return np.asarray(flat.reshape(*x.shape[:-1], -1) + found[f"{name}.bias"])
 
     def normed(x: Floats, name: str) -> Floats:
         x = x - x.mean(-1, keepdims=True)
@@ -48,7 +50,7 @@ def encoded(words: list[str]) -> Floats:
     for layer in range(LAYERS):
         name = f"encoder.layer.{layer}"
         query, key, value = (_heads(linear(x, f"{name}.attention.self.{part}")) for part in ("query", "key", "value"))
-        scores = query @ key.transpose(0, 1, 3, 2) / np.sqrt(query.shape[-1])
+        scores = query @ key.transpose(0, 1, 3, 2) / math.sqrt(query.shape[-1])
         shares = np.exp(scores - scores.max(-1, keepdims=True))
         shares /= shares.sum(-1, keepdims=True)
         attended = (shares @ value).transpose(0, 2, 1, 3).reshape(x.shape)
