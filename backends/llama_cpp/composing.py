@@ -39,6 +39,12 @@ class Step(NamedTuple):
     prompt_tokens: int
 
     @property
+    def depth(self) -> int:
+        """Tokens that precede the prompts' stretches, on average over their tokens."""
+        before = sum(len(stretch.tokens) * stretch.job.filled for stretch in self.prefilling)
+        return before // max(1, self.prompt_tokens)
+
+    @property
     def empty(self) -> bool:
         """Whether there is nothing to evaluate."""
         return not (self.decoding or self.prefilling)
@@ -64,7 +70,7 @@ class Composer:
         running = sorted(((job, choice) for job in jobs for choice in job.running), key=lambda pair: pair[1].sequence)
         waiting = _waiting(unfilled)
         alone = self._cost.prompts_alone(len(running), batch.capacity, waiting)
-        if alone and self._decoded and self._due_s <= 0:
+        if alone and self._decoded and (self._due_s <= 0 or self._cost.is_short(waiting)):
             self._decoded, self._resting = False, (len(running), waiting)
             return Step([], self._add_prefills(unfilled, alone), 0, batch.rows)
         decoding = self._add_decodes(running, sum(map(_outputs, unfilled)))
@@ -76,7 +82,7 @@ class Composer:
 
     def observe(self, step: Step, seconds: float) -> None:
         """Hear how long the evaluation of a step took."""
-        self._cost.observe(step.decodes, step.prompt_tokens, seconds)
+        self._cost.observe(step.decodes, step.prompt_tokens, seconds, step.depth)
         if step.decodes:
             self._due_s -= seconds
         else:
@@ -125,6 +131,8 @@ def _waiting(unfilled: Sequence[Job]) -> Waiting:
         prompts=len(unfilled),
         tokens=sum(map(_wanted, unfilled)),
         oldest=len(oldest.prompt) - oldest.cached,
+        cached=oldest.cached,
+        filled=oldest.filled,
         speculative=oldest.speculative,
     )
 

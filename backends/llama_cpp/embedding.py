@@ -29,6 +29,7 @@ from backends.llama_cpp.embedding_queue import Call, EmbeddingQueue, Outcome
 from backends.llama_cpp.kv_size import cell_shape
 from backends.llama_cpp.model import Model
 from backends.llama_cpp.model_file import LONGEST_DEFAULT_WINDOW
+from backends.llama_cpp.native_thread import NativeThread
 from backends.types import Capabilities, Embedding, EngineConfig, Event, GenerationRequest, ModelInfo, TokenPiece
 
 log = logging.getLogger(__name__)
@@ -61,12 +62,14 @@ class LlamaCppEmbedder:
         def deliver(outcomes: list[Outcome]) -> None:
             loop.call_soon_threadsafe(self._hand_out, outcomes)
 
-        await asyncio.to_thread(self._load, report)
+        native = NativeThread("llama.cpp-embedding")
+        self._owned.callback(native.end)
+        await asyncio.wrap_future(native.submit(partial(self._load, report)))
         # Its end waits for its threads, so nothing reads a vocabulary that is freed.
         self._tokenising = self._owned.enter_context(ThreadPoolExecutor(2, "tokenise"))
         self._queue = EmbeddingQueue(self._context, most_inputs=SEQUENCES, deliver=deliver)
         self._owned.push_async_callback(asyncio.to_thread, self._queue.close)
-        await asyncio.to_thread(self._queue.start, self._warm_up)
+        await asyncio.to_thread(self._queue.start, native, self._warm_up)
 
     def _load(self, report: Callable[[float], None]) -> None:
         config = self._config

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from backends.base import EngineError, ModelUnavailableError
 from backends.llama_cpp import native_log
-from backends.llama_cpp.context import FLASH_ATTENTION, Batch
+from backends.llama_cpp.context import FLASH_ATTENTION, Batch, whole_lines
 from backends.llama_cpp.model import Model
 from backends.types import Switch
 
@@ -71,7 +71,7 @@ class EmbeddingContext:
         params.embeddings = True
         params.pooling_type = pooling
         params.n_ctx = -(-max(step, options.window) // _PADDING) * _PADDING
-        params.n_batch = params.n_ubatch = step
+        params.n_batch = params.n_ubatch = whole_lines(step)
         params.n_seq_max = SEQUENCES
         params.n_threads = params.n_threads_batch = options.n_threads
         params.flash_attn_type = FLASH_ATTENTION[options.flash_attn]

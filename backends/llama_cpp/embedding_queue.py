@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.base import EngineClosedError, EngineError
+from backends.llama_cpp.native_thread import NativeThread
 
 log = logging.getLogger(__name__)
 
@@ -82,19 +83,12 @@ class EmbeddingQueue:
         self._wake = threading.Condition()
         self._closed = False
         self._batches = self._inputs = self._tokens = 0
-        self._thread: threading.Thread | None = None
+        self._ended: Future[None] | None = None
 
-    def start(self, prepare: Callable[[], None] = lambda: None) -> None:
-        """Start the thread, and wait until it has prepared; raises what `prepare` raises.
-
-        All computing belongs on one thread: see `backends.llama_cpp.scheduler`.
-        """
-        prepared: Future[None] = Future()
-        self._thread = threading.Thread(
-            target=self._main, args=(prepare, prepared), name="llama.cpp-embedding", daemon=True
-        )
-        self._thread.start()
-        prepared.result()
+    def start(self, thread: NativeThread, prepare: Callable[[], None] = lambda: None) -> None:
+        """Take over the thread that has loaded the model and prepare it; raises what `prepare` raises."""
+        thread.submit(prepare).result()
+        self._ended = thread.submit(self._main)
 
     def submit(self, call: Call) -> None:
         """Queue a call with at least one input, none of them empty.
@@ -115,12 +109,12 @@ class EmbeddingQueue:
                 self._waiting.remove(call)
 
     def close(self) -> None:
-        """End the thread after its batch; open calls end with `EngineClosedError`. Harmless when called twice."""
+        """Leave the thread after its batch; open calls end with `EngineClosedError`. Harmless when called twice."""
         with self._wake:
             self._closed = True
             self._wake.notify()
-        if self._thread is not None:
-            self._thread.join()
+        if self._ended:
+            self._ended.result()
 
     def stats(self) -> dict[str, Any]:
         """Gauges and counters of this moment; calls count as requests."""
@@ -135,14 +129,7 @@ class EmbeddingQueue:
                 "batches": self._batches,
             }
 
-    def _main(self, prepare: Callable[[], None], prepared: Future[None]) -> None:
-        try:
-            prepare()
-        except EngineError as error:
-            self._closed = True
-            prepared.set_exception(error)
-            return
-        prepared.set_result(None)
+    def _main(self) -> None:
         try:
             while batch := self._next_batch():
                 self._deliver(self._compute(batch))

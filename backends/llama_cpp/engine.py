@@ -28,6 +28,7 @@ from backends.llama_cpp.job import Job
 from backends.llama_cpp.kv_size import cell_shape
 from backends.llama_cpp.model import Model
 from backends.llama_cpp.model_file import LONGEST_DEFAULT_WINDOW
+from backends.llama_cpp.native_thread import NativeThread
 from backends.llama_cpp.ngram import NgramDrafter
 from backends.llama_cpp.plan import new_tokens_allowed
 from backends.llama_cpp.prompts import Prompt, Prompts
@@ -70,7 +71,9 @@ class LlamaCppEngine:
             loop.call_soon_threadsafe(_hand_out, parcels)
 
         config = self._config
-        await asyncio.to_thread(self._load, report)
+        native = NativeThread("llama.cpp")
+        self._owned.callback(native.end)
+        await asyncio.wrap_future(native.submit(partial(self._load, report)))
         vocab = self._model.vocab
         chat_format = await choose_format(
             config.chat_format, vocab, file=config.chat_format_file, template=self._model.chat_template
@@ -96,7 +99,7 @@ class LlamaCppEngine:
             "quantization": config.llama.quantization if self._quantised else None,
         }
         self._owned.push_async_callback(asyncio.to_thread, self._scheduler.close)
-        await asyncio.to_thread(self._scheduler.start)
+        await asyncio.to_thread(self._scheduler.start, native)
 
     def _load(self, report: Callable[[float], None]) -> None:
         config = self._config

@@ -22,6 +22,7 @@ from backends.llama_cpp.composing import Composer
 from backends.llama_cpp.context import Context
 from backends.llama_cpp.drawing import Drawing
 from backends.llama_cpp.job import Choice, Job
+from backends.llama_cpp.native_thread import NativeThread
 from backends.llama_cpp.plan import StepCost
 from backends.types import Accepted, Event, FinishReason
 
@@ -49,16 +50,11 @@ class Scheduler:
         prepare: Callable[[Context], StepCost],
         deliver: Callable[[list[Parcel]], None],
     ) -> None:
-        """`prepare` is the first that the scheduler's thread does; `deliver` gets each step's events at once, there.
-
-        All computing belongs on one thread: OpenMP keeps a team of threads for every thread that has ever computed, and
-        two teams on as many cores as one needs slow each other down, even if one of them has nothing to do.
-        """
+        """`prepare` comes first on the scheduler's thread; `deliver` gets each step's events at once, there."""
         self._context = context
         self._cells = cells
         self._drawing = drawing
         self._prepare = prepare
-        self._prepared: Future[None] = Future()
         self._composer: Composer
         self._deliver = deliver
         self._admission = Admission(cells)
@@ -72,16 +68,13 @@ class Scheduler:
         self._closed = False
         self._count: Counter[str] = Counter()
         self._busy_s = self._decode_s = 0.0
-        self._thread = threading.Thread(target=self._main, name="llama.cpp-scheduler", daemon=True)
+        self._ended: Future[None] | None = None
 
-    def start(self) -> None:
-        """Start the thread and wait until it is prepared.
-
-        Raises:
-            EngineError: it could not be.
-        """
-        self._thread.start()
-        self._prepared.result()
+    def start(self, thread: NativeThread) -> None:
+        """Take over the thread that has loaded the model and prepare it; raises what `prepare` raises."""
+        cost = thread.submit(lambda: self._prepare(self._context)).result()
+        self._composer = Composer(self._context, cost)
+        self._ended = thread.submit(self._main)
 
     def submit(self, job: Job) -> None:
         """Queue a job; its first event comes when its KV cells are reserved.
@@ -97,12 +90,12 @@ class Scheduler:
         self._post(lambda: self._drop(job))
 
     def close(self) -> None:
-        """End the thread after its step; open jobs end with `EngineClosedError`. Harmless when called twice."""
+        """Leave the thread after its step; open jobs end with `EngineClosedError`. Harmless when called twice."""
         with self._wake:
             self._closed = True
             self._wake.notify()
-        if self._thread.ident is not None:
-            self._thread.join()
+        if self._ended:
+            self._ended.result()
 
     def stats(self) -> dict[str, Any]:
         """Gauges and counters of this moment; `busy_s` are the seconds of all steps, `decode_s` those in llama.cpp."""
@@ -128,13 +121,6 @@ class Scheduler:
             return not self._closed
 
     def _main(self) -> None:
-        try:
-            self._composer = Composer(self._context, self._prepare(self._context))
-        except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits in `start`
-            self._closed = True
-            self._prepared.set_exception(error)
-            return
-        self._prepared.set_result(None)
         try:
             self._run()
         finally:

@@ -102,8 +102,17 @@ def test_a_long_prompt_and_the_streams_take_turns_in_time() -> None:
     jobs = [job(0), job(1, prompt=5000)]
     steps = [evaluate(made, jobs) for _ in range(4 * STEPS_BETWEEN)]
     pauses = [at for at, step in enumerate(steps) if not step.decodes]
-    assert {steps[at].prompt_tokens for at in pauses} == {128}
+    assert {steps[at].prompt_tokens for at in pauses} == {256}
     assert {later - earlier for earlier, later in pairwise(pauses)} == {STEPS_BETWEEN + 1}
+
+
+def test_a_short_prompt_does_not_wait_for_what_a_long_one_owes_the_streams() -> None:
+    made, _ = composer()
+    running, long, short = job(0), job(1, prompt=5000), job(2, prompt=120)
+    while evaluate(made, [running, long]).decodes:
+        pass
+    evaluate(made, [running, short])
+    assert evaluate(made, [running, short]).prompt_tokens == 120
 
 
 def test_where_many_long_prompts_wait_they_get_more() -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from backends.base import EngineClosedError, EngineError
 from backends.llama_cpp.embedding_queue import Call, EmbeddingQueue, Outcome, next_batch
+from backends.llama_cpp.native_thread import NativeThread
 
 PATIENCE_S = 10.0
 
@@ -102,7 +103,8 @@ class Fixture:
         self.outcomes: list[Outcome] = []
         self.delivered = threading.Semaphore(0)
         self.queue = EmbeddingQueue(self.machine, most_inputs=8, deliver=self._deliver)
-        self.queue.start()
+        self.thread = NativeThread("queue")
+        self.queue.start(self.thread)
 
     def _deliver(self, outcomes: list[Outcome]) -> None:
         self.outcomes += outcomes
@@ -126,6 +128,7 @@ def running() -> Iterator[Fixture]:
     yield found
     found.machine.allowed.release(100)
     found.queue.close()
+    found.thread.end()
 
 
 def test_what_comes_during_a_batch_shares_the_next_one(running: Fixture) -> None:

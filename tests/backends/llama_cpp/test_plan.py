@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.llama_cpp.plan import (
+    MOST_DECODES_SHARE,
     SMALLEST_CHUNK,
     SMALLEST_PURE_CHUNK,
     STEPS_BETWEEN,
@@ -37,11 +38,12 @@ def test_alone_a_fast_model_takes_whole_batches() -> None:
 
 
 def test_alone_a_slow_model_takes_what_fits_its_time() -> None:
-    assert measured((0, 64, 0.48)).prefill_allowance(0, 512, LONG) == 128
+    assert measured((0, 64, 0.48)).prefill_allowance(0, 512, LONG) == 256, "1.5 s would be 200 tokens"
+    assert measured((0, 64, 0.64)).prefill_allowance(0, 512, LONG) == 128, "150 tokens"
 
 
 def test_what_nobody_waits_for_is_evaluated_in_short_steps() -> None:
-    assert measured((0, 64, 0.256)).prefill_allowance(0, 512, LONG._replace(speculative=True)) == 8
+    assert measured((0, 64, 0.256)).prefill_allowance(0, 512, LONG._replace(speculative=True)) == 16
 
 
 def test_alone_chunks_come_from_a_coarse_scale() -> None:
@@ -104,8 +106,34 @@ def test_prompts_beside_decodes_stay_below_a_tile() -> None:
 def test_long_prompts_leave_decodes_their_share_and_more_prompts_leave_less() -> None:
     cost = measured((0, 64, 0.32), (2, 0, 0.030), tiled=True)
     waiting = (Waiting(1, 120, 120), LONG, LONG._replace(prompts=2), LONG._replace(prompts=8))
-    assert [cost.decodes_due(1.0, 2, prompts) for prompts in waiting] == [0, 1.2, 1.2, 0.3]
-    assert cost.decodes_due(0.1, 2, LONG) == pytest.approx(STEPS_BETWEEN * 0.030)
+    assert [cost.decodes_due(1.0, 2, prompts) for prompts in waiting] == [0, 0.75, 0.75, 0.1875]
+    assert cost.decodes_due(0.5, 2, LONG) == pytest.approx(STEPS_BETWEEN * 0.030), "pauses are rare"
+    assert cost.decodes_due(0.1, 2, LONG) == pytest.approx(MOST_DECODES_SHARE * 0.1), "and the prompt gets on"
+
+
+def test_slow_decodes_make_pauses_longer_so_that_both_get_about_half() -> None:
+    pauses = {
+        step_s: measured((0, 64, 0.32), (2, 0, step_s), tiled=True).prompts_alone(2, 1024, LONG) / TILE * 0.32
+        for step_s in (0.030, 0.080, 1.0)
+    }
+    assert pauses == {0.030: pytest.approx(1.6), 0.080: pytest.approx(2.24), 1.0: pytest.approx(2.88)}
+
+
+def test_a_model_too_slow_for_a_pause_takes_prompts_along_with_the_decodes() -> None:
+    cost = measured((0, 64, 3.2), (2, 0, 0.5), tiled=True)
+    assert cost.prompts_alone(2, 512, LONG) == 0
+    assert 0 < cost.prefill_allowance(2, 512, LONG) < TILE
+
+
+def test_the_deeper_a_prompt_the_smaller_its_chunks() -> None:
+    cost = StepCost(tiled=True)
+    for depth in (0, 512, 1024):
+        cost.observe(0, 64, 64 * (0.002 + 2e-6 * (depth + 32)), depth)
+    cost.observe(2, 0, 0.030)
+    chunks = [cost.prompts_alone(2, 512, LONG._replace(filled=filled)) for filled in (0, 1024, 4096)]
+    assert chunks == [512, 320, 128]
+    assert cost.is_short(Waiting(1, 400, 400))
+    assert not cost.is_short(Waiting(1, 400, 400, cached=4096))
 
 
 def test_where_decodes_alone_fill_a_tile_prompts_come_with_them() -> None:

@@ -17,6 +17,7 @@ from backends.llama_cpp.context import Context, ContextOptions
 from backends.llama_cpp.drawing import Drawing
 from backends.llama_cpp.job import Job
 from backends.llama_cpp.model import Model
+from backends.llama_cpp.native_thread import NativeThread
 from backends.llama_cpp.plan import StepCost
 from backends.llama_cpp.sampling import resolve, sampling_defaults
 from backends.llama_cpp.scheduler import Parcel, Scheduler
@@ -66,11 +67,13 @@ async def scheduling(
     scheduler = Scheduler(context, cells, drawing, prepare=lambda _: StepCost(), deliver=deliver)
     for job in jobs:
         scheduler.submit(job)
-    scheduler.start()
+    thread = NativeThread("scheduler")
+    scheduler.start(thread)
     try:
         yield scheduler
     finally:
         await asyncio.to_thread(scheduler.close)
+        thread.end()
         context.close()
 
 
