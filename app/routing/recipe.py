@@ -26,6 +26,8 @@ from app.routing.timeline import chunks
 CHUNK_TOKENS = 16
 FEWEST_TEXTS = 2
 """Texts that a row must be in to have a weight of its own."""
+_TEMPERED = 0.25
+"""0 lets the texts count as they come, 1 lets each family of a label count the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Trace:
 class Options:
     """Penalties, and how much more a text of `favoured` families counts than another."""
 
-    penalty: Penalty = field(default_factory=lambda: Penalty(1e-5, 1e-5, 40))
+    penalty: Penalty = field(default_factory=lambda: Penalty(3e-6, 1e-5, 40))
     favoured: dict[str, float] = field(default_factory=dict)
 
 
@@ -78,9 +80,9 @@ def fit_model(
 
 
 def importances(texts: Sequence[Labelled], favoured: dict[str, float]) -> Floats:
-    """How much each text counts: a label's texts of one family together as much as the square root of their number."""
+    """How much each text counts: the more texts of its label and family there are, the less."""
     sizes = Counter((item.label, item.family) for item in texts)
-    found = [favoured.get(item.family, 1.0) / sizes[item.label, item.family] ** 0.5 for item in texts]
+    found = [favoured.get(item.family, 1.0) / sizes[item.label, item.family] ** _TEMPERED for item in texts]
     return np.array(found, np.float32)
 
 
