@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import kernels
+from app.routing.weights_file import DamagedWeightsError, read
 from app.settings import Settings, SettingsError
 from backends.base import ModelUnavailableError
 from backends.chat_formats.custom import load_layout
@@ -24,10 +25,26 @@ def select_kernels(settings: Settings) -> None:
         raise SettingsError([f"JARVIS_KERNELS='{settings.kernels.level}': {error}"]) from None
 
 
+def check_router() -> None:
+    """See that the router's weights are as they were written.
+
+    Raises:
+        SettingsError: they are not.
+    """
+    try:
+        read()
+    except DamagedWeightsError as error:
+        raise SettingsError([f"The router's weights: {error}"]) from None
+
+
 def problems(settings: Settings) -> Iterator[str]:
     """One line per file that is missing or is not what it should be, and for kernels that cannot run here."""
     try:
         select_kernels(settings)
+    except SettingsError as error:
+        yield from error.problems
+    try:
+        check_router()
     except SettingsError as error:
         yield from error.problems
     model = settings.model

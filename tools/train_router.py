@@ -3,8 +3,8 @@
     python -m tools.train_router TRAIN.jsonl --words WORDS.npz
 
 Needs `python -m tools.word_vectors WORDS.npz` first. Besides the model itself, some are fitted without families
-of sources and two on halves of all texts: temperature, thresholds and the test for strangers come from what these say of
-the texts that they have not seen. A few minutes on two cores.
+of sources and two on halves of all texts: temperature, thresholds and the test for strangers come from what these
+say of the texts that they have not seen. A few minutes on two cores.
 """
 
 import argparse
@@ -14,7 +14,8 @@ from pathlib import Path
 from app.routing.fitting import Floats
 from app.routing.recipe import Labelled, Options, Trace, calibrate, fit_model, traced
 from app.routing.scoring import Collapsed
-from app.routing.weights import BUILT_IN, Weights, save
+from app.routing.weights import Weights, save
+from app.routing.weights_file import BUILT_IN
 from benchmarks.router_data import ROUTES, STRANGER, left_out, packs, read, word_vectors
 
 

@@ -69,8 +69,12 @@ class Collapsed(msgspec.Struct, frozen=True):
 
     def logits(self, sums: Sequence[int]) -> list[float]:
         """z per route for `sums[routes + EXTRA]` of the table's rows over a text."""
-        factor = self.scale / math.sqrt(max(sums[len(self.routes)] * MASS_UNIT, 1e-6))
+        factor = self.factor(sums[len(self.routes)])
         return [bias + factor * value for bias, value in zip(self.bias, sums, strict=False)]
+
+    def factor(self, mass: int) -> float:
+        """What a sum of the table is multiplied by in a text of this mass, the sum of the column of squared weights."""
+        return self.scale / math.sqrt(max(mass * MASS_UNIT, 1e-6))
 
     def scores(self, sums: Sequence[int], features: int, tokens: int) -> Scores:
         """Probabilities for `sums` over so many features and tokens."""

@@ -29,6 +29,7 @@ from app.settings.sections import (
     LimitSettings,
     LoggingSettings,
     ModelSettings,
+    RoutingSettings,
     ServerSettings,
     UserPath,
     variable,
@@ -55,6 +56,7 @@ class Settings(BaseSettings):
     embedding: EmbeddingSettings = EmbeddingSettings()
     llama: LlamaSettings = LlamaSettings()
     limits: LimitSettings = LimitSettings()
+    routing: RoutingSettings = RoutingSettings()
     kernels: KernelSettings = KernelSettings()
     logging: LoggingSettings = LoggingSettings()
     cache_dir: UserPath = variable(

@@ -7,7 +7,8 @@ import pytest
 
 from app.routing.decisions import Thresholds
 from app.routing.scoring import Calibration, Collapsed
-from app.routing.weights import DamagedWeightsError, Weights, load, save
+from app.routing.weights import Weights, load, save
+from app.routing.weights_file import DamagedWeightsError
 from tests.app.routing.small import model
 
 
