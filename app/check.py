@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import kernels
 from app.routing.weights_file import DamagedWeightsError, read
@@ -39,14 +40,15 @@ def check_router() -> None:
 
 def problems(settings: Settings) -> Iterator[str]:
     """One line per file that is missing or is not what it should be, and for kernels that cannot run here."""
-    try:
-        select_kernels(settings)
-    except SettingsError as error:
-        yield from error.problems
-    try:
-        check_router()
-    except SettingsError as error:
-        yield from error.problems
+    for check in (partial(select_kernels, settings), check_router):
+        try:
+            check()
+        except SettingsError as error:
+            yield from error.problems
+    yield from _problems_of_files(settings)
+
+
+def _problems_of_files(settings: Settings) -> Iterator[str]:
     model = settings.model
     if model.engine == "llama_cpp":
         header = None

@@ -1,4 +1,4 @@
-"""The command line: `python -m app [serve | check | quantize | route | env-example | build-plan]`; `--help` says more."""
+"""The command line: `python -m app [serve | check | quantize | route | …]`; `--help` says more."""
 
 from __future__ import annotations
 

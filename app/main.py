@@ -64,7 +64,8 @@ def create_app(settings: Settings, pool: Pool | None = None) -> Edge:
         app.state.jarvis = AppState(settings, catalog, engines, orchestrator, started_at=int(time.time()))
         default = catalog.locate(None, "generate").id
         # In the background, so that the first request that is routed need not wait for NumPy and the table.
-        router = asyncio.create_task(asyncio.to_thread(built_in, settings.routing.precision, default))
+        loop = asyncio.get_running_loop()
+        router = loop.run_in_executor(None, built_in, settings.routing.precision, default)
         await engines.start()
         try:
             yield

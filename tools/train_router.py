@@ -29,11 +29,11 @@ def main() -> None:
     vectors = word_vectors(given.words)
     texts = [*packs(), *(item for path in given.train for item in read(path))]
     known = [item for item in texts if item.label != STRANGER]
-    strangers = [item for item in texts if item.label == STRANGER]
-    unseen, halves = left_out(known, vectors), of_halves(known, vectors)
+    unseen, halves = list(left_out(known, vectors)), list(of_halves(texts, vectors))
+    inside = [trace for trace in halves if trace.label != STRANGER]
+    outside = [trace for trace in halves if trace.label == STRANGER]
     model = fit_model(known, ROUTES, Options(), vectors)
-    outside = [traced(model, item) for item in strangers]
-    calibration, thresholds = calibrate(model, [*halves, *unseen], outside)
+    calibration, thresholds = calibrate(model, [*inside, *unseen], inside, outside)
     calibrated = Collapsed(model.routes, model.table, model.scale, model.bias, calibration)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     save(given.out, Weights(calibrated, thresholds))
@@ -43,7 +43,8 @@ def main() -> None:
 def of_halves(texts: Sequence[Labelled], vectors: Floats) -> Iterator[Trace]:
     """Traces of all texts, each by a model of the half that it is not in."""
     for half in (0, 1):
-        model = fit_model(texts[half::2], ROUTES, Options(), vectors)
+        known = [item for item in texts[half::2] if item.label != STRANGER]
+        model = fit_model(known, ROUTES, Options(), vectors)
         yield from (traced(model, item) for item in texts[1 - half :: 2])
 
 

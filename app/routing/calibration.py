@@ -51,7 +51,7 @@ def fit_temperature(observed: Observations, importance: Doubles) -> tuple[float,
         ]
         centre = options[int(np.argmin(losses))]
         span = (span[0] / 4, span[1] / 4)
-    return centre
+    return float(centre[0]), float(centre[1])
 
 
 def fit_stranger_test(inside: Doubles, outside: Doubles) -> Doubles:

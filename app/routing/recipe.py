@@ -53,10 +53,14 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Penalties, and how much more a text of `favoured` families counts than another."""
+    """Penalties, how much more a text of `favoured` families counts, and how far labels are balanced.
+
+    `balance` 0 lets labels count as they come, 1 lets all count the same.
+    """
 
     penalty: Penalty = field(default_factory=lambda: Penalty(3e-6, 1e-5, 40))
     favoured: dict[str, float] = field(default_factory=dict)
+    balance: float = 0.7
 
 
 def fit_model(
@@ -70,7 +74,7 @@ def fit_model(
     kept = np.flatnonzero(frequency >= min(FEWEST_TEXTS, len(texts)))
     labels = np.array([item.label for item in texts])
     design = Design(examples, weights, kept, vectors)
-    head = fit_head(design, labels, len(routes), importances(texts, options.favoured), options.penalty)
+    head = fit_head(design, labels, len(routes), importances(texts, options), options.penalty)
     scores = np.zeros((ROWS, len(routes)), np.float32)
     scores[kept] = head.rows
     if vectors is not None and head.dense is not None:
@@ -79,11 +83,17 @@ def fit_model(
     return Collapsed(routes, table, scale, tuple(head.bias.tolist()))
 
 
-def importances(texts: Sequence[Labelled], favoured: dict[str, float]) -> Floats:
-    """How much each text counts: the more texts of its label and family there are, the less."""
+def importances(texts: Sequence[Labelled], options: Options) -> Floats:
+    """How much each text counts: less, the more its label and family have, and less, the more its label has.
+
+    Favoured families, those written for this purpose, count for more than their number.
+    """
     sizes = Counter((item.label, item.family) for item in texts)
-    found = [favoured.get(item.family, 1.0) / sizes[item.label, item.family] ** _TEMPERED for item in texts]
-    return np.array(found, np.float32)
+    found = [options.favoured.get(item.family, 1.0) * sizes[item.label, item.family] ** -_TEMPERED for item in texts]
+    totals = dict.fromkeys((item.label for item in texts), 0.0)
+    for item, value in zip(texts, found, strict=True):
+        totals[item.label] += value
+    return np.array([v * totals[t.label] ** -options.balance for t, v in zip(texts, found, strict=True)], np.float32)
 
 
 def traced(model: Collapsed, item: Labelled, chunk_tokens: int = CHUNK_TOKENS) -> Trace:
@@ -109,17 +119,23 @@ def observations(traces: Sequence[Trace], *, whole: bool) -> Observations:
     return Observations(np.array(logits), np.array(tokens), np.array(labels))
 
 
-def calibrate(model: Collapsed, known: Sequence[Trace], strangers: Sequence[Trace]) -> tuple[Calibration, Thresholds]:
-    """What goes with a model, from traces of texts left out; `strangers` belong to no route."""
+def calibrate(
+    model: Collapsed, known: Sequence[Trace], inside: Sequence[Trace], strangers: Sequence[Trace]
+) -> tuple[Calibration, Thresholds]:
+    """What goes with a model, from traces of texts left out.
+
+    The test for strangers tells `strangers`, which belong to no route, from `inside`: by the same models, since what
+    is new to a model depends on how much it has seen.
+    """
     every = observations(known, whole=False)
     importance = np.concatenate([np.full(len(t.tokens), 1 / len(t.tokens)) for t in known]) / len(known)
     temperature = fit_temperature(every, importance)
     calibration = Calibration(temperature)
     if strangers:
-        inside, outside = (stranger_features(whole_scores(model, calibration, t)) for t in (known, strangers))
-        test = fit_stranger_test(inside, outside)
-        calibration = Calibration(temperature, (test[0], test[1], test[2], test[3]))
-    limit = float(np.quantile([s.out_of_domain for s in whole_scores(model, calibration, known)], KEPT))
+        sides = (stranger_features(whole_scores(model, calibration, t)) for t in (inside, strangers))
+        test = fit_stranger_test(*sides)
+        calibration = Calibration(temperature, (float(test[0]), float(test[1]), float(test[2]), float(test[3])))
+    limit = float(np.quantile([s.out_of_domain for s in whole_scores(model, calibration, inside)], KEPT))
     whole = observations(known, whole=True)
     found = route_thresholds(whole.probabilities(temperature), whole.labels, len(model.routes))
     early = early_thresholds(*_early_points(known, temperature))
