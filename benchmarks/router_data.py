@@ -12,8 +12,9 @@ import msgspec
 import numpy as np
 
 from app.routing.features import ROWS, rows_of
-from app.routing.fitting import Floats
+from app.routing.fitting import Floats, Penalty
 from app.routing.recipe import Labelled, Options, Trace, fit_model, traced
+from benchmarks.router_terms import term_texts
 
 ROUTES = (
     "general",
@@ -29,10 +30,11 @@ ROUTES = (
 )
 STRANGER = -1
 PACKS = Path(__file__).resolve().parents[1] / "tools" / "router_packs"
-PACK_FAMILY = "packs"
+PACK_FAMILY, TERM_FAMILY = "packs", "terms"
 GROUPS = (("gsm8k", "humaneval", "banking77", "mgsm"), ("mmlu",), ("clinc150",))
 """Families of sources that are left out together."""
-VECTOR_SCALE = 0.5
+OPTIONS = Options(Penalty(1e-5, 1e-5, 30), {PACK_FAMILY: 4.0, TERM_FAMILY: 2.0}, 0.5)
+VECTOR_SCALE = 1.0
 """How far word vectors count beside words, chosen on sources that were left out."""
 
 
@@ -64,7 +66,8 @@ def labelled(text: str, domain: str, source: str) -> Labelled:
 
 
 def packs() -> Iterator[Labelled]:
-    """The packs' texts, each pack's file named for its domain."""
+    """The packs' texts, each pack's file named for its domain, and those of terms."""
+    yield from (labelled(text, domain, TERM_FAMILY) for text, domain in term_texts())
     for domain in ROUTES:
         for line in (PACKS / f"{domain}.jsonl").read_bytes().splitlines():
             yield labelled(msgspec.json.decode(line)["text"], domain, PACK_FAMILY)
@@ -92,5 +95,5 @@ def left_out(texts: Sequence[Labelled], vectors: Floats) -> Iterator[Trace]:
     Families that share no label are left out together, which is harder than one by one and takes fewer fits.
     """
     for group in GROUPS:
-        model = fit_model([item for item in texts if item.family not in group], ROUTES, Options(), vectors)
+        model = fit_model([item for item in texts if item.family not in group], ROUTES, OPTIONS, vectors)
         yield from (traced(model, item) for item in texts if item.family in group)

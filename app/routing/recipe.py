@@ -60,7 +60,7 @@ class Options:
 
     penalty: Penalty = field(default_factory=lambda: Penalty(3e-6, 1e-5, 40))
     favoured: dict[str, float] = field(default_factory=dict)
-    balance: float = 0.7
+    balance: float = 0.0
 
 
 def fit_model(
