@@ -124,11 +124,12 @@ def calibrate(
 ) -> tuple[Calibration, Thresholds]:
     """What goes with a model, from traces of texts left out.
 
+    Probabilities are those of texts like the ones that were fitted on, `inside`; thresholds hold for all `known`.
     The test for strangers tells `strangers`, which belong to no route, from `inside`: by the same models, since what
     is new to a model depends on how much it has seen.
     """
-    every = observations(known, whole=False)
-    importance = np.concatenate([np.full(len(t.tokens), 1 / len(t.tokens)) for t in known]) / len(known)
+    every = observations(inside, whole=False)
+    importance = np.concatenate([np.full(len(t.tokens), 1 / len(t.tokens)) for t in inside]) / len(inside)
     temperature = fit_temperature(every, importance)
     calibration = Calibration(temperature)
     if strangers:
