@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 import kernels
-from app.check import problems
-from app.settings import Settings
+from app.check import check_router, problems
+from app.routing.weights_file import read
+from app.settings import Settings, SettingsError
 from app.settings.sections import BUNDLED_MODEL
 from tests.backends.llama_cpp.lora_files import every_layer, strong_adapter, write_adapter
 
@@ -58,3 +59,11 @@ def test_a_chat_format_file_must_describe_one(tmp_path: Path) -> None:
     layout.write_text("nonsense = 1\n")
     (line,) = found(JARVIS_INFERENCE_ENGINE="stub", JARVIS_CHAT_FORMAT_FILE=str(layout))
     assert line.startswith("JARVIS_CHAT_FORMAT_FILE: ")
+
+
+def test_damaged_weights_of_the_router_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    damaged = tmp_path / "router.bin"
+    damaged.write_bytes(b"JARVISR1" + bytes(100))
+    monkeypatch.setattr("app.check.read", lambda: read(damaged))
+    with pytest.raises(SettingsError, match="hash is not the one"):
+        check_router()
