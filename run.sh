@@ -23,6 +23,8 @@ usage: ./run.sh [serve]         serve the model that JARVIS_MODEL_NAME names, or
        ./run.sh quantize IN OUT KIND [--force] [--threads N] [--allow-requantize]
                                 write the GGUF model IN to OUT with fewer bits per weight; KIND is q8_0, q4_k_m, q4_0, …
                                 (quantize --help lists all)
+       ./run.sh route TEXT      say which domain the router finds for TEXT, and why
+       ./run.sh route eval FILE judge the router by FILE, JSON lines with `text` and `domain`
        ./run.sh bench [ARGS]    measure the server beside llama-server and others, which it builds first, once;
                                 bench --help tells what ARGS may be
        ./run.sh --help
@@ -253,6 +255,7 @@ prepare() {  # $1: the command
     [ "$1" = check ] && return
     read_plan
     ensure_kernels
+    [ "$1" = route ] && return
     if [ "$engine" = llama_cpp ] || [ -n "${embedding_model:-}" ] || [ "$1" != serve ]; then ensure_llama_cpp; fi
     if [ "$1" = test-vllm ] || { [ "$engine" = vllm ] && [ "$1" = serve ]; }; then ensure_vllm; fi
     case "$1" in bench | test | test-vllm) install_requirements bench ;; esac
@@ -263,7 +266,7 @@ command=${1:-serve}
 [ $# -eq 0 ] || shift
 case "$command" in
     serve | check) [ $# -eq 0 ] || { usage >&2; exit 2; } ;;
-    quantize) [ $# -gt 0 ] || { usage >&2; exit 2; } ;;
+    quantize | route) [ $# -gt 0 ] || { usage >&2; exit 2; } ;;
     bench | test | test-vllm) ;;
     -h | --help | help) usage; exit 0 ;;
     *) usage >&2; say "error: there is no command '$command'"; exit 2 ;;
@@ -277,4 +280,5 @@ if [ "$command" = test ]; then exec "$VENV/bin/python" -m pytest "$@"; fi
 if [ "$command" = test-vllm ]; then exec "$VENV/bin/python" -m pytest -m vllm "$@"; fi
 if [ "$command" = bench ]; then exec "$VENV/bin/python" -m benchmarks.engines --folder "$caller" "$@"; fi
 if [ "$command" = quantize ]; then exec "$VENV/bin/python" -m app quantize --folder "$caller" "$@"; fi
+if [ "$command" = route ]; then exec "$VENV/bin/python" -m app route --folder "$caller" -- "$@"; fi
 exec "$VENV/bin/python" -m app "$command"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import kernels
+from app.routing.weights_file import DamagedWeightsError, read
 from app.settings import Settings, SettingsError
 from backends.base import ModelUnavailableError
 from backends.chat_formats.custom import load_layout
@@ -27,12 +29,29 @@ def select_kernels(settings: Settings) -> None:
         raise SettingsError([f"JARVIS_KERNELS='{settings.kernels.level}': {error}"]) from None
 
 
+def check_router() -> None:
+    """See that the router's weights are as they were written.
+
+    Raises:
+        SettingsError: they are not.
+    """
+    try:
+        read()
+    except DamagedWeightsError as error:
+        raise SettingsError([f"The router's weights: {error}"]) from None
+
+
 def problems(settings: Settings) -> Iterator[str]:
     """One line per file that is missing or is not what it should be, and per setting that the machine cannot follow."""
-    try:
-        select_kernels(settings)
-    except SettingsError as error:
-        yield from error.problems
+    for check in (partial(select_kernels, settings), check_router):
+        try:
+            check()
+        except SettingsError as error:
+            yield from error.problems
+    yield from _problems_of_files(settings)
+
+
+def _problems_of_files(settings: Settings) -> Iterator[str]:
     model = settings.model
     if model.engine != "stub":
         yield from _model_problems(settings)

@@ -1,4 +1,4 @@
-"""The command line: `python -m app [serve | check | quantize | env-example | build-plan]`; `--help` says more."""
+"""The command line: `python -m app [serve | check | quantize | route | …]`; `--help` says more."""
 
 from __future__ import annotations
 
@@ -38,9 +38,10 @@ def serve(_: argparse.Namespace) -> int:
     """Serve until a signal."""
     settings = Settings.load()
     from app import logs, server  # after the settings: a bad variable is said without loading a server
-    from app.check import select_kernels
+    from app.check import check_router, select_kernels
 
     select_kernels(settings)
+    check_router()
     server.leave_quietly()
     logs.configure(settings.logging.effective_level, [key.get_secret_value() for key in settings.server.api_keys])
     try:
@@ -96,6 +97,26 @@ def quantize(given: argparse.Namespace) -> int:
     return OK
 
 
+def route(given: argparse.Namespace) -> int:
+    """Say which domain a text belongs to (TEXT), or how well that works for a file (eval FILE.jsonl)."""
+    from app.check import check_router, select_kernels
+    from app.route import evaluated, explained
+
+    settings = Settings.load()
+    select_kernels(settings)
+    check_router()
+    words: list[str] = given.words
+    if words[0] != "eval" or len(words) != 2:
+        print("\n".join(explained(" ".join(words), settings.routing.precision)))
+        return OK
+    try:
+        print("\n".join(evaluated(given.folder / words[1], settings.routing.precision)))
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED
+    return OK
+
+
 def env_example(_: argparse.Namespace) -> int:
     """Print the text of `.env.example`."""
     from app.settings.reference import env_example
@@ -145,6 +166,13 @@ def _quantize_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _route_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("words", metavar="TEXT", nargs="+", help="the text, or `eval` and a file of JSON lines")
+    parser.add_argument(
+        "--folder", metavar="DIR", type=Path, default=Path(), help="where relative paths begin (default: here)"
+    )
+
+
 def _kind(text: str) -> str:
     from backends.llama_cpp.number_formats import UnknownKindError, kind_named
 
@@ -177,6 +205,7 @@ COMMANDS = {
     "serve": Command(serve, "serve until a signal (this is what happens without a command)"),
     "check": Command(check, "print the effective configuration and what is wrong with it"),
     "quantize": Command(quantize, "write a GGUF model with fewer bits per weight", _quantize_arguments),
+    "route": Command(route, "say which domain a text belongs to, or judge the router by a file", _route_arguments),
     "env-example": Command(env_example, "print the text of .env.example"),
     "build-plan": Command(build_plan, "print what run.sh has to know before it installs an engine"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from app import __version__
-from app.api import chat, completions, embeddings, health, models, openapi, stats, tokens
+from app.api import chat, completions, embeddings, health, models, openapi, route, stats, tokens
 from app.errors import RequestError, handle, handle_unexpected
 from app.experts.catalog import Catalog
 from app.experts.pool import EnginePool
@@ -21,6 +22,7 @@ from app.intake.body import BodyLimits
 from app.intake.keys import ApiKeys
 from app.intake.request_id import RequestId
 from app.orchestrator import LiveMindOrchestrator, Pool
+from app.routing import built_in
 from app.settings import Settings
 from app.state import AppState
 from backends.base import EngineError
@@ -29,6 +31,7 @@ ROUTES = (
     Route("/v1/chat/completions", chat.chat_completions, methods=["POST"]),
     Route("/v1/completions", completions.completions, methods=["POST"]),
     Route("/v1/embeddings", embeddings.embeddings, methods=["POST"]),
+    Route("/v1/route", route.route, methods=["POST"]),
     Route("/v1/models", models.list_models),
     Route("/v1/models/{id:path}", models.show_model),
     Route("/tokenize", tokens.tokenize, methods=["POST"]),
@@ -57,12 +60,17 @@ def create_app(settings: Settings, pool: Pool | None = None) -> Edge:
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         catalog = Catalog.from_settings(settings)
         engines = EnginePool.from_settings(settings, catalog) if pool is None else pool
-        orchestrator = LiveMindOrchestrator(catalog, engines)
+        orchestrator = LiveMindOrchestrator(catalog, engines, settings.routing.precision)
         app.state.jarvis = AppState(settings, catalog, engines, orchestrator, started_at=int(time.time()))
+        default = catalog.locate(None, "generate").id
+        # In the background, so that the first request that is routed need not wait for NumPy and the table.
+        loop = asyncio.get_running_loop()
+        router = loop.run_in_executor(None, built_in, settings.routing.precision, default)
         await engines.start()
         try:
             yield
         finally:
+            await asyncio.wait((router,))
             await engines.close()
 
     return Edge(

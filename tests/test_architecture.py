@@ -21,7 +21,7 @@ ALL_CODE = (*PRODUCT, "tests", "tools", "benchmarks")
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("app.__main__",),
     ("app.cli",),
-    ("app.server", "app.check", "app.quantize"),
+    ("app.server", "app.check", "app.quantize", "app.route"),
     ("app.main",),
     ("app.api", "app.intake"),
     ("app.state",),

@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from app.api.answer import Collector, Dialect
 from app.api.reply import Encoder, Patience, Reply
+from app.api.route import headers
 from app.api.sse import StreamEncoder
 from app.api.wire import GenerationBody
 from app.orchestrator import Item, Job
@@ -18,7 +19,8 @@ def reply(request: Request, body: GenerationBody, job: Job, dialect: Dialect, ig
     """The answer to a generation request, in the form that the body asks for."""
     state = state_of(request)
     patience = Patience(state.settings.server.header_wait_s)
-    return Reply(state.orchestrator.stream(job), encoder(body, job, dialect), patience, ignored)
+    told = headers(state.orchestrator.route(job))
+    return Reply(state.orchestrator.stream(job), encoder(body, job, dialect), patience, ignored, told)
 
 
 def encoder(body: GenerationBody, job: Job, dialect: Dialect) -> Encoder[Item]:

@@ -17,6 +17,7 @@ ENDPOINTS = (
     "POST /v1/chat/completions",
     "POST /v1/completions",
     "POST /v1/embeddings",
+    "POST /v1/route",
     "GET /v1/models",
     "GET /v1/models/{id}",
     "POST /tokenize",

@@ -7,12 +7,13 @@ from typing import Any
 import msgspec
 
 from app import __version__
-from app.api.wire import ChatBody, CompletionBody, DetokenizeBody, EmbeddingBody, TokenizeBody
+from app.api.wire import ChatBody, CompletionBody, DetokenizeBody, EmbeddingBody, RouteBody, TokenizeBody
 
 _BODIES = {
     "/v1/chat/completions": (ChatBody, "Answer a conversation, whole or as a stream"),
     "/v1/completions": (CompletionBody, "Continue one or several texts, whole or as a stream"),
     "/v1/embeddings": (EmbeddingBody, "The vectors of texts"),
+    "/v1/route": (RouteBody, "What the router decides on texts, and why; nothing is generated"),
     "/tokenize": (TokenizeBody, "The tokens of a text"),
     "/detokenize": (DetokenizeBody, "The text of tokens"),
 }

@@ -82,12 +82,18 @@ class Reply(Generic[Item]):
     """The answer as an ASGI application, as Starlette's responses are."""
 
     def __init__(
-        self, items: AsyncGenerator[Item], encoder: Encoder[Item], patience: Patience, ignored: Sequence[str] = ()
+        self,
+        items: AsyncGenerator[Item],
+        encoder: Encoder[Item],
+        patience: Patience,
+        ignored: Sequence[str] = (),
+        headers: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         self._items = items
         self._encoder = encoder
         self._patience = patience
         self._ignored = ignored
+        self._headers = headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer, until it is complete or the client has left."""
@@ -144,7 +150,7 @@ class Reply(Generic[Item]):
         found = [(b"content-type", self._encoder.media_type)]
         found += STREAM_HEADERS if self._encoder.streams else ()
         found += [(b"x-jarvis-ignored", ", ".join(self._ignored).encode())] if self._ignored else ()
-        return found
+        return [*found, *self._headers]
 
 
 async def _stop(*tasks: asyncio.Task[None]) -> None:

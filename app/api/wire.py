@@ -208,6 +208,14 @@ class EmbeddingBody(Struct, forbid_unknown_fields=True, kw_only=True):
     user: Anything = UNSET
 
 
+class RouteBody(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`POST /v1/route`: either `input` or `messages`; `chunk_tokens` is the step of the timeline."""
+
+    input: str | list[str] | None = None
+    messages: list[WireMessage] | None = None
+    chunk_tokens: Positive | None = None
+
+
 class TokenizeBody(Struct, forbid_unknown_fields=True, kw_only=True):
     """`POST /tokenize`: exactly one of `content` and `prompt`."""
 

@@ -32,6 +32,7 @@ from app.settings.sections import (
     LimitSettings,
     LoggingSettings,
     ModelSettings,
+    RoutingSettings,
     ServerSettings,
     UserPath,
     variable,
@@ -61,6 +62,7 @@ class Settings(BaseSettings):
     llama: LlamaSettings = LlamaSettings()
     vllm: VLLMSettings = VLLMSettings()
     limits: LimitSettings = LimitSettings()
+    routing: RoutingSettings = RoutingSettings()
     kernels: KernelSettings = KernelSettings()
     logging: LoggingSettings = LoggingSettings()
     cache_dir: UserPath = variable(

@@ -289,6 +289,18 @@ class LimitSettings(Section):
     )
 
 
+class RoutingSettings(Section):
+    """The router, which tells what a request is about."""
+
+    precision: float = variable(
+        "JARVIS_ROUTE_PRECISION",
+        0.9,
+        "Share of the router's answers that must be right: it abstains where it is less certain.",
+        ge=0.5,
+        le=0.99,
+    )
+
+
 class KernelSettings(Section):
     """Kernels: native code of the server's own."""
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 import kernels
-from app.check import problems
-from app.settings import Settings
+from app.check import check_router, problems
+from app.routing.weights_file import read
+from app.settings import Settings, SettingsError
 from app.settings.sections import BUNDLED_MODEL
 from tests.backends.llama_cpp.lora_files import every_layer, strong_adapter, write_adapter
 
@@ -76,3 +77,11 @@ def test_vllm_is_checked_without_being_loaded(tmp_path: Path) -> None:
 def test_vllm_takes_the_gguf_files_that_llama_cpp_takes(tmp_path: Path) -> None:
     assert found(JARVIS_INFERENCE_ENGINE="vllm", JARVIS_LORA_ADAPTERS=f"a={strong_adapter(tmp_path)}") == []
     assert found(JARVIS_INFERENCE_ENGINE="vllm", JARVIS_MODEL_NAME="some/model") == []
+
+
+def test_damaged_weights_of_the_router_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    damaged = tmp_path / "router.bin"
+    damaged.write_bytes(b"JARVISR1" + bytes(100))
+    monkeypatch.setattr("app.check.read", lambda: read(damaged))
+    with pytest.raises(SettingsError, match="hash is not the one"):
+        check_router()

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.cli import banner
+from app.cli import banner, main
 from app.settings import Settings
 from app.settings.reference import env_example
 from tests.serving import PATIENCE_S, ROOT, Server, environment, serving, start
@@ -171,3 +171,25 @@ def test_keys_stay_out_of_the_log() -> None:
     assert "/v1/models" in log
     assert "********" in log  # the request id that the client chose
     assert "canary-key" not in log
+
+
+def test_route_prints_the_decision_and_its_grounds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["route", "fix", "the", "bug", "in", "this", "python", "function"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("route          coding")
+    assert "'python' +" in out
+
+
+def test_route_eval_judges_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "texts.jsonl").write_text('{"text": "fix the bug in this python function", "domain": "coding"}\n')
+    assert main(["route", "--folder", str(tmp_path), "eval", "texts.jsonl"]) == 0
+    assert "accuracy 1.000" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", ["", "not json\n", '{"text": 3, "domain": "x"}\n'])
+def test_route_eval_says_what_is_wrong_with_a_file(
+    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "texts.jsonl").write_text(content)
+    assert main(["route", "--folder", str(tmp_path), "eval", "texts.jsonl"]) == 1
+    assert "texts.jsonl" in capsys.readouterr().err

@@ -1,0 +1,171 @@
+"""How a router is fitted from labelled texts: the head, then what is fitted on texts that it has not seen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.routing.calibration import (
+    Observations,
+    early_thresholds,
+    fit_stranger_test,
+    fit_temperature,
+    route_thresholds,
+    stranger_features,
+)
+from app.routing.decisions import STABLE_CHUNKS, Thresholds
+from app.routing.features import ROWS, FeatureState, Ids, encode
+from app.routing.fitting import Design, Examples, Floats, Penalty, feature_weights, fit_head
+from app.routing.scoring import Calibration, Collapsed, Scores, collapsed
+from app.routing.timeline import chunks
+
+CHUNK_TOKENS = 16
+FEWEST_TEXTS = 2
+"""Texts that a row must be in to have a weight of its own."""
+_TEMPERED = 0.25
+"""0 lets the texts count as they come, 1 lets each family of a label count the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A text with its route's place and the family of sources that it comes from."""
+
+    text: str
+    label: int
+    family: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What a head says of a text after each chunk, and at last of the whole: z, tokens, sums and features."""
+
+    label: int
+    family: str
+    logits: list[list[float]]
+    tokens: list[int]
+    sums: list[list[int]]
+    features: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Penalties, how much more a text of `favoured` families counts, and how far labels are balanced.
+
+    `balance` 0 lets labels count as they come, 1 lets all count the same.
+    """
+
+    penalty: Penalty = field(default_factory=lambda: Penalty(3e-6, 1e-5, 40))
+    favoured: dict[str, float] = field(default_factory=dict)
+    balance: float = 0.0
+
+
+def fit_model(
+    texts: Sequence[Labelled], routes: tuple[str, ...], options: Options, vectors: Floats | None = None
+) -> Collapsed:
+    """The head of these texts, collapsed, not calibrated. `vectors[ROWS, d]` are those of words, zero elsewhere."""
+    state_rows = [FeatureState().take(encode(item.text), last=True) for item in texts]
+    examples = Examples.of(state_rows)
+    frequency = examples.document_frequency()
+    weights = feature_weights(frequency, len(texts))
+    kept = np.flatnonzero(frequency >= min(FEWEST_TEXTS, len(texts)))
+    labels = np.array([item.label for item in texts])
+    design = Design(examples, weights, kept, vectors)
+    head = fit_head(design, labels, len(routes), importances(texts, options), options.penalty)
+    scores = np.zeros((ROWS, len(routes)), np.float32)
+    scores[kept] = head.rows
+    if vectors is not None and head.dense is not None:
+        scores += vectors @ head.dense
+    table, scale = collapsed(scores * weights[:, None], weights, frequency > 0)
+    return Collapsed(routes, table, scale, tuple(head.bias.tolist()))
+
+
+def importances(texts: Sequence[Labelled], options: Options) -> Floats:
+    """How much each text counts: less, the more its label and family have, and less, the more its label has.
+
+    Favoured families, those written for this purpose, count for more than their number.
+    """
+    sizes = Counter((item.label, item.family) for item in texts)
+    found = [options.favoured.get(item.family, 1.0) * sizes[item.label, item.family] ** -_TEMPERED for item in texts]
+    totals = dict.fromkeys((item.label for item in texts), 0.0)
+    for item, value in zip(texts, found, strict=True):
+        totals[item.label] += value
+    return np.array([v * totals[t.label] ** -options.balance for t, v in zip(texts, found, strict=True)], np.float32)
+
+
+def traced(model: Collapsed, item: Labelled, chunk_tokens: int = CHUNK_TOKENS) -> Trace:
+    """The text's trace, by a model that was not fitted on it."""
+    state, sums, features = FeatureState(), np.zeros(model.table.shape[1], np.int64), 0
+    found = Trace(item.label, item.family, [], [], [], [])
+    pieces = [(piece, False) for piece in chunks(item.text, chunk_tokens)]
+    for piece, last in [*pieces, ("", True)]:
+        rows = state.take(encode(piece), last=last)
+        sums += model.table[rows].sum(0, dtype=np.int64)
+        features += len(rows)
+        found.sums.append(sums.tolist())
+        found.logits.append(model.logits(found.sums[-1]))
+        found.tokens.append(state.tokens)
+        found.features.append(features)
+    return found
+
+
+def observations(traces: Sequence[Trace], *, whole: bool) -> Observations:
+    """All of the traces' points, or only the last ones."""
+    points = [(t.logits[i], t.tokens[i], t.label) for t in traces for i in ([-1] if whole else range(len(t.tokens)))]
+    logits, tokens, labels = zip(*points, strict=True)
+    return Observations(np.array(logits), np.array(tokens), np.array(labels))
+
+
+def calibrate(
+    model: Collapsed, known: Sequence[Trace], inside: Sequence[Trace], strangers: Sequence[Trace]
+) -> tuple[Calibration, Thresholds]:
+    """What goes with a model, from traces of texts left out.
+
+    Probabilities are those of texts like the ones that were fitted on, `inside`; thresholds hold for all `known`.
+    The test for strangers tells `strangers`, which belong to no route, from `inside`: by the same models, since what
+    is new to a model depends on how much it has seen.
+    """
+    every = observations(inside, whole=False)
+    importance = np.concatenate([np.full(len(t.tokens), 1 / len(t.tokens)) for t in inside]) / len(inside)
+    temperature = fit_temperature(every, importance)
+    calibration = Calibration(temperature)
+    if strangers:
+        sides = (stranger_features(whole_scores(model, calibration, t)) for t in (inside, strangers))
+        test = fit_stranger_test(*sides)
+        calibration = Calibration(temperature, (float(test[0]), float(test[1]), float(test[2]), float(test[3])))
+    limit = float(np.quantile([s.out_of_domain for s in whole_scores(model, calibration, inside)], KEPT))
+    whole = observations(known, whole=True)
+    found = route_thresholds(whole.probabilities(temperature), whole.labels, len(model.routes))
+    early = early_thresholds(*_early_points(known, temperature))
+    return calibration, Thresholds(dict(zip(model.routes, found, strict=True)), early, limit)
+
+
+KEPT = 0.97
+"""Share of the texts that belong to a route which the test for strangers lets through."""
+
+
+def whole_scores(model: Collapsed, calibration: Calibration, traces: Sequence[Trace]) -> list[Scores]:
+    """The scores of each trace's whole text."""
+    again = Collapsed(model.routes, model.table, model.scale, model.bias, calibration)
+    return [again.scores(trace.sums[-1], trace.features[-1], trace.tokens[-1]) for trace in traces]
+
+
+def _early_points(
+    traces: Sequence[Trace], temperature: tuple[float, float]
+) -> tuple[Ids, NDArray[np.float64], NDArray[np.bool_]]:
+    """Tokens and confidence where the same route was best twice in a row, and whether it was at last."""
+    points = [point for trace in traces for point in _stable_points(trace, temperature)]
+    tokens, confidence, agrees = zip(*points, strict=True) if points else ((), (), ())
+    return np.array(tokens, np.int64), np.array(confidence, np.float64), np.array(agrees, np.bool_)
+
+
+def _stable_points(trace: Trace, temperature: tuple[float, float]) -> Iterator[tuple[int, float, bool]]:
+    probabilities = observations([trace], whole=False).probabilities(temperature)
+    best, stable = probabilities.argmax(1), 0
+    for i in range(len(best) - 2):  # the last chunk is no beginning, and the whole text comes after it
+        stable = stable + 1 if i and best[i] == best[i - 1] else 1
+        if stable >= STABLE_CHUNKS:
+            yield trace.tokens[i], float(probabilities[i].max()), bool(best[i] == best[-1])

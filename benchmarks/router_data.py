@@ -1,0 +1,99 @@
+"""Labelled prompts for fitting and judging the router: the packs of this project, and files of JSON lines.
+
+A line of a file has `text`, `domain` and `source`; `oos` is the domain of what belongs to no route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from app.routing.features import ROWS, rows_of
+from app.routing.fitting import Floats, Penalty
+from app.routing.recipe import Labelled, Options, Trace, fit_model, traced
+from benchmarks.router_terms import term_texts
+
+ROUTES = (
+    "general",
+    "technical",
+    "coding",
+    "math",
+    "science",
+    "medical",
+    "legal",
+    "finance",
+    "creative",
+    "multilingual",
+)
+STRANGER = -1
+PACKS = Path(__file__).resolve().parents[1] / "tools" / "router_packs"
+PACK_FAMILY, TERM_FAMILY = "packs", "terms"
+GROUPS = (("gsm8k", "humaneval", "banking77", "mgsm"), ("mmlu",), ("clinc150",))
+"""Families of sources that are left out together."""
+OPTIONS = Options(Penalty(1e-5, 1e-5, 30), {PACK_FAMILY: 4.0, TERM_FAMILY: 2.0}, 0.5)
+VECTOR_SCALE = 1.0
+"""How far word vectors count beside words, chosen on sources that were left out."""
+
+
+class Row(msgspec.Struct):
+    """A line of a file."""
+
+    text: str
+    domain: str
+    source: str = PACK_FAMILY
+
+
+_LINE = msgspec.json.Decoder(Row)
+
+
+def family(source: str) -> str:
+    """What counts as one source: all of `mgsm-*` are one, `clinc150` and `clinc150-oos` are one."""
+    return source.split("/")[0].split("-")[0]
+
+
+def read(path: Path) -> list[Labelled]:
+    """The texts of a file; those of domains that are no routes have the label `STRANGER`."""
+    rows = [_LINE.decode(line) for line in path.read_bytes().splitlines() if line.strip()]
+    return [labelled(row.text, row.domain, row.source) for row in rows]
+
+
+def labelled(text: str, domain: str, source: str) -> Labelled:
+    """One text."""
+    return Labelled(text, ROUTES.index(domain) if domain in ROUTES else STRANGER, family(source))
+
+
+def packs() -> Iterator[Labelled]:
+    """The packs' texts, each pack's file named for its domain, and those of terms."""
+    yield from (labelled(text, domain, TERM_FAMILY) for text, domain in term_texts())
+    for domain in ROUTES:
+        for line in (PACKS / f"{domain}.jsonl").read_bytes().splitlines():
+            yield labelled(msgspec.json.decode(line)["text"], domain, PACK_FAMILY)
+
+
+def early_prompts() -> list[Labelled]:
+    """Long prompts for judging early decisions, in nothing that is fitted."""
+    rows = [_LINE.decode(line) for line in (PACKS / "early.jsonl").read_bytes().splitlines()]
+    return [labelled(row.text, row.domain, "early") for row in rows]
+
+
+def word_vectors(path: Path) -> Floats:
+    """[ROWS, d]: the vector of each word of a file by `tools.word_vectors` in the row of that word."""
+    with np.load(path) as found:
+        words, vectors = found["words"].tolist(), found["vectors"].astype(np.float32)
+    table = np.zeros((ROWS, vectors.shape[1]), np.float32)
+    for word, vector in zip(words, vectors, strict=True):
+        table[rows_of(word)[0]] = VECTOR_SCALE * vector
+    return table
+
+
+def left_out(texts: Sequence[Labelled], vectors: Floats) -> Iterator[Trace]:
+    """Traces of all texts but the packs', each by a model that has seen nothing of its family of sources.
+
+    Families that share no label are left out together, which is harder than one by one and takes fewer fits.
+    """
+    for group in GROUPS:
+        model = fit_model([item for item in texts if item.family not in group], ROUTES, OPTIONS, vectors)
+        yield from (traced(model, item) for item in texts if item.family in group)

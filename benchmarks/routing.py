@@ -1,0 +1,196 @@
+"""How well the router does, and what it costs: `python -m benchmarks.routing --words WORDS.npz TRAIN.jsonl DEV.jsonl`.
+
+Three parts: recall per domain on families of sources that were left out of the fit, beside a majority guess, a keyword
+list and the nearest centroid; the router that ships on the last file, with early decisions on the long prompts; and the
+time of a prompt and of a chunk. The files are described in `benchmarks.router_data`. Times are judged by nobody.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+import kernels
+from app.routing import built_in
+from app.routing.evaluation import STRANGER as STRANGER_NAME
+from app.routing.evaluation import Early, early, judge, naive_early, report, stranger_auroc
+from app.routing.features import rows_of
+from app.routing.fitting import Examples, Floats
+from app.routing.recipe import Labelled, Trace, calibrate
+from app.routing.router import IncrementalSemanticRouter
+from app.routing.timeline import chunks
+from app.routing.weights import load
+from benchmarks.router_data import GROUPS, ROUTES, STRANGER, early_prompts, left_out, packs, read, word_vectors
+
+KEYWORDS = {
+    "coding": "code function python java bug compile class script sql api def return",
+    "technical": "computer network server linux windows router install driver circuit voltage",
+    "math": "equation prove integral sum solve calculate how_many derivative theorem probability",
+    "science": "energy cell atom molecule planet reaction species force gene temperature",
+    "medical": "patient disease symptom treatment doctor blood pain drug diagnosis clinical",
+    "legal": "law court contract defendant plaintiff legal statute liability sue jurisdiction",
+    "finance": "bank account card money payment loan tax stock interest credit transfer",
+    "creative": "story poem write character novel lyrics roleplay dialogue scene haiku",
+}
+Predict = Callable[[Sequence[str]], list[int]]
+_RUNS = 300
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="How well the router does, and what it costs.")
+    parser.add_argument("files", type=Path, nargs="*", metavar="FILE", help="labelled texts; the last is for judging")
+    parser.add_argument("--words", type=Path, help="of tools.word_vectors; needed for the part on sources left out")
+    parser.add_argument("--precision", type=float, default=0.9)
+    given = parser.parse_args()
+    print(f"kernels: {kernels.select('auto').level}\n")
+    router = built_in(given.precision, "default")
+    if given.files and given.words:
+        print("\n".join(unseen([item for path in given.files for item in read(path)], word_vectors(given.words))))
+    if given.files:
+        print("\n".join(shipped(router, read(given.files[-1]))))
+    print("\n".join(times()))
+
+
+def unseen(texts: Sequence[Labelled], vectors: Floats) -> Iterator[str]:
+    """Recall per domain on families that were left out, ours and of the baselines."""
+    known = [*packs(), *(item for item in texts if item.label != STRANGER)]
+    traces = list(left_out(known, vectors))
+    columns = {"router": [int(np.argmax(trace.logits[-1])) for trace in traces]}
+    labels = np.array([trace.label for trace in traces])
+    for name, fit in (("majority", majority), ("keywords", keywords), ("centroids", centroids)):
+        columns[name] = []
+        for group in GROUPS:
+            predict = fit([item for item in known if item.family not in group])
+            columns[name] += predict([item.text for item in known if item.family in group])
+    yield "families of sources left out: recall"
+    yield f"{'domain':14}{'texts':>7}" + "".join(f"{name:>11}" for name in columns)
+    by_name = {name: np.array(found) for name, found in columns.items()}
+    for label in np.unique(labels):
+        mine = labels == label
+        recalls = "".join(f"{(found[mine] == label).mean():11.3f}" for found in by_name.values())
+        yield f"{ROUTES[label]:14}{mine.sum():7}{recalls}"
+    yield f"{'macro':21}" + "".join(f"{macro(found, labels):11.3f}" for found in by_name.values())
+    yield from calibrated(traces)
+
+
+def macro(found: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
+    """The mean of the labels' recalls."""
+    return float(np.mean([(found[labels == label] == label).mean() for label in np.unique(labels)]))
+
+
+def calibrated(traces: Sequence[Trace]) -> Iterator[str]:
+    """What calibration on every other text left out does for the others."""
+    weights = load()
+    calibration, thresholds = calibrate(weights.model, traces[::2], traces[::2], [])
+    temperature = calibration.temperature
+    right = answers = 0
+    for trace in traces[1::2]:
+        z = np.array(trace.logits[-1]) / max(temperature[0] + temperature[1] / np.sqrt(trace.tokens[-1] + 1), 0.05)
+        p = np.exp(z - z.max()) / np.exp(z - z.max()).sum()
+        best = int(p.argmax())
+        if p[best] >= thresholds.at(ROUTES[best], 0.9):
+            answers, right = answers + 1, right + (best == trace.label)
+    share = answers / max(len(traces[1::2]), 1)
+    yield f"precision where it answers {right / max(answers, 1):.3f} (asked for 0.90), coverage {share:.3f}\n"
+
+
+def majority(texts: Sequence[Labelled]) -> Predict:
+    """Always the label that most texts have."""
+    best = Counter(item.label for item in texts).most_common(1)[0][0]
+    return lambda asked: [best for _ in asked]
+
+
+def keywords(_: Sequence[Labelled]) -> Predict:
+    """The domain with most keywords in the text; `general` where there is none."""
+    lists = {ROUTES.index(name): set(words.split()) for name, words in KEYWORDS.items()}
+
+    def predict(text: str) -> int:
+        words = re.findall(r"\w+", text.lower())
+        hits = {label: sum(word in wanted for word in words) for label, wanted in lists.items()}
+        best = max(hits, key=lambda label: hits[label])
+        if hits[best]:
+            return best
+        return ROUTES.index("general" if text.isascii() else "multilingual")
+
+    return lambda asked: [predict(text) for text in asked]
+
+
+def centroids(texts: Sequence[Labelled]) -> Predict:
+    """The nearest of the labels' centroids, by cosine, over the router's own features weighted by their rarity."""
+    examples = Examples.of([rows_of(item.text) for item in texts])
+    rarity = np.log(len(texts) / np.maximum(examples.document_frequency(), 1)).astype(np.float32)
+    table = np.zeros((len(rarity), len(ROUTES)), np.float32)
+    values = examples.counts * rarity[examples.rows]
+    owner = np.repeat(np.arange(len(examples)), examples.lengths())
+    values /= np.maximum(np.sqrt(examples.sums(values * values)), 1e-6)[owner]
+    np.add.at(table, (examples.rows, np.array([item.label for item in texts])[owner]), values)
+    table /= np.maximum(np.linalg.norm(table, axis=0), 1e-6)
+
+    def predict(text: str) -> int:
+        rows = rows_of(text)
+        return int((table[rows] * rarity[rows, None]).sum(0).argmax())
+
+    return lambda asked: [predict(text) for text in asked]
+
+
+def shipped(router: IncrementalSemanticRouter, texts: Sequence[Labelled]) -> Iterator[str]:
+    """The report on labelled texts, strangers told from general ones, and early decisions on the long prompts."""
+    named = [(item.text, STRANGER_NAME if item.label == STRANGER else ROUTES[item.label]) for item in texts]
+    yield from report(router, named)
+    if (found := stranger_auroc(judge(router, named), "general")) is not None:
+        yield f"\nout-of-domain AUROC against general: {found:.3f}"
+    changed = sum(len({router.route(text).best for text in variants(item.text)}) > 1 for item in texts)
+    yield f"same route with '?', a space, upper case: {1 - changed / len(texts):.3%}"
+    prompts = judge(router, [(item.text, ROUTES[item.label]) for item in early_prompts()])
+    yield "\nearly decisions on the long prompts of tools/router_packs/early.jsonl, within 35 % of the prompt:"
+    for name, row in (("fitted thresholds", early(prompts)), ("naive rule", naive_early(prompts))):
+        yield _early_line(name, row)
+    yield ""
+
+
+def variants(text: str) -> tuple[str, ...]:
+    """The text, and as others might have written it."""
+    return text, f"{text}?", f"{text} ", text.upper(), text.lower()
+
+
+def _early_line(name: str, row: Early) -> str:
+    shares = f"decided {row.decided:.1%}, agreement {row.agreement:.3f}, in vain {row.wasted:.1%}"
+    return f"  {name:20}{row.prompts:5} prompts, {shares}"
+
+
+def times() -> Iterator[str]:
+    """Microseconds: a prompt of 512 tokens from text to decision, a chunk of 16 tokens, and loading the weights."""
+    sentence = "The function returns a sorted list of numbers when patients ask for interest rates on loans. "
+    prompt = "".join(next(chunks(sentence * 33, 512)))
+    chunk = next(chunks(prompt, 16))
+    began = time.perf_counter()
+    router = IncrementalSemanticRouter(load(), {})
+    yield f"loading the weights: {(time.perf_counter() - began) * 1e3:.1f} ms"
+    for level in (kernels.select("auto").level, "numpy"):
+        kernels.select(level)
+        session = router.session()
+        yield f"{level:8} prompt of 512 tokens {_p50(lambda: router.route(prompt)):8.0f} µs"
+        yield f"{level:8} chunk of 16 tokens   {_p50(lambda: session.feed(chunk)):8.1f} µs"  # noqa: B023 - called at once
+    kernels.select("auto")
+
+
+def _p50(run: Callable[[], object]) -> float:
+    times = []
+    for _ in range(_RUNS):
+        began = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - began)
+    return median(times) * 1e6
+
+
+if __name__ == "__main__":
+    main()

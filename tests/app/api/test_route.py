@@ -1,0 +1,121 @@
+"""`POST /v1/route` and the headers that tell who answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.settings.sections import RoutingSettings
+from tests.app.serving import chat, engine, serving, settings_with
+
+CODE = "Write a Python function that reverses a linked list, with a docstring and unit tests for the edge cases."
+EAGER = settings_with(routing=RoutingSettings(precision=0.5))
+
+
+async def routed(**body: Any) -> dict[str, Any]:
+    async with serving(engine(), EAGER) as client:
+        exchange = await client.post("/v1/route", body)
+    assert exchange.status == 200, exchange.body
+    return dict(exchange.json)
+
+
+async def test_a_text_is_routed_with_its_grounds() -> None:
+    found = await routed(input=CODE)
+    assert found["object"] == "list"
+    [item] = found["data"]
+    assert (item["index"], item["route"], item["expert"], item["reason"]) == (0, "coding", "double", "routed")
+    assert item["confidence"] == max(item["probabilities"].values()) >= item["threshold"]
+    assert sum(item["probabilities"].values()) == pytest.approx(1)
+    assert 0 <= item["out_of_domain"] <= 1
+    assert all(weight > 0 for _, weight in item["for"]) and item["for"]
+    assert all(weight < 0 for _, weight in item["against"])
+
+
+async def test_texts_are_answered_in_order() -> None:
+    found = await routed(input=[CODE, "", "Bake me a cake"])
+    assert [item["index"] for item in found["data"]] == [0, 1, 2]
+    assert [item["tokens"] for item in found["data"]][1:] == [0, 4]
+    assert found["data"][1]["route"] is None
+
+
+async def test_the_timeline_has_the_steps_asked_for() -> None:
+    [item] = (await routed(input=CODE, chunk_tokens=6))["data"]
+    tokens = [step["tokens"] for step in item["timeline"]]
+    assert tokens == sorted(tokens)
+    assert len(tokens) == 4
+    assert item["tokens"] == tokens[-1]
+
+
+async def test_a_timeline_is_not_longer_than_its_limit() -> None:
+    [item] = (await routed(input="word " * 1000, chunk_tokens=1))["data"]
+    assert len(item["timeline"]) == 64
+    assert item["tokens"] == 1000
+
+
+async def test_of_a_conversation_what_the_user_said_last_counts() -> None:
+    messages = [
+        {"role": "system", "content": "You know the law."},
+        {"role": "user", "content": "Tell me a story."},
+        {"role": "assistant", "content": "Once"},
+        {"role": "user", "content": CODE},
+    ]
+    of_messages, of_text = await routed(messages=messages), await routed(input=CODE)
+    assert of_messages == of_text
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({}, "input"),
+        ({"input": "x", "messages": [{"role": "user", "content": "x"}]}, "input"),
+        ({"input": []}, "input"),
+        ({"input": ["x"] * 2049}, "input"),
+        ({"input": "x", "chunk_tokens": 0}, "chunk_tokens"),
+        ({"input": 3}, "input"),
+        ({"input": "x", "model": "m"}, "model"),
+    ],
+)
+async def test_what_cannot_be_routed_is_refused(body: dict[str, Any], param: str) -> None:
+    async with serving(engine()) as client:
+        exchange = await client.post("/v1/route", body)
+    assert exchange.status == 400
+    assert exchange.error["param"] == param
+
+
+@pytest.mark.parametrize("model", [None, "auto", "default"])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_tells_what_the_router_decided(model: str | None, stream: bool) -> None:
+    async with serving(engine(), EAGER) as client:
+        body = chat(model=model, stream=stream) | {"messages": [{"role": "user", "content": CODE}]}
+        exchange = await client.post("/v1/chat/completions", body)
+    found = {name.removeprefix("x-jarvis-"): value for name, value in exchange.headers.items()}
+    assert (found["expert"], found["route"], found["reason"]) == ("double", "coding", "routed")
+    assert 0.5 <= float(found["confidence"]) <= 1
+
+
+async def test_an_explicit_model_is_not_routed() -> None:
+    async with serving(engine(), EAGER) as client:
+        exchange = await client.post("/v1/chat/completions", chat(model="double"))
+    assert (exchange.headers["x-jarvis-expert"], exchange.headers["x-jarvis-reason"]) == ("double", "explicit")
+    assert "x-jarvis-route" not in exchange.headers
+
+
+async def test_token_ids_have_nothing_to_be_routed_by() -> None:
+    async with serving(engine(), EAGER) as client:
+        ids = await client.post("/v1/completions", {"prompt": [1, 2, 3]})
+        text = await client.post("/v1/completions", {"prompt": CODE})
+    assert ids.headers["x-jarvis-reason"] == "fallback"
+    assert text.headers["x-jarvis-route"] == "coding"
+
+
+async def test_where_the_router_abstains_it_says_so() -> None:
+    async with serving(engine(), EAGER) as client:
+        exchange = await client.post("/v1/chat/completions", {"messages": [{"role": "user", "content": "?!"}]})
+    assert (exchange.headers["x-jarvis-route"], exchange.headers["x-jarvis-reason"]) == ("none", "abstain")
+
+
+async def test_a_lone_surrogate_is_no_accident() -> None:
+    async with serving(engine(), EAGER) as client:
+        exchange = await client.post("/v1/route", b'{"input": "\\ud800 x"}')
+    assert exchange.status in (200, 400)

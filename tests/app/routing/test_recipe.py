@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from app.routing.recipe import Labelled, Options, calibrate, fit_model, importances, traced
+from app.routing.scoring import Collapsed
+from tests.app.routing.small import ROUTES, TEXTS, model
+
+LABELLED = [Labelled(text, label, "a") for text, label in TEXTS]
+
+
+def test_a_fitted_model_knows_its_texts() -> None:
+    found = fit_model(LABELLED, ROUTES, Options())
+    for item in LABELLED:
+        assert int(np.argmax(traced(found, item).logits[-1])) == item.label
+
+
+def test_a_trace_has_each_chunk_and_the_whole() -> None:
+    item = Labelled("write a function " * 10, 1, "a")
+    trace = traced(model(), item, chunk_tokens=10)
+    assert trace.tokens == [10, 20, 30, 30]
+    assert len(trace.logits) == len(trace.sums) == len(trace.features) == 4
+    assert trace.features == sorted(trace.features)
+
+
+def test_favoured_texts_count_for_more_and_balance_evens_labels_out() -> None:
+    texts = [*(Labelled("x", 0, "a") for _ in range(16)), Labelled("x", 1, "b")]
+    assert importances(texts, Options(favoured={"b": 3.0})).tolist() == pytest.approx([0.5] * 16 + [3.0])
+    even = importances(texts, Options(balance=1.0))
+    assert even[:16].sum() == pytest.approx(even[16])
+
+
+def test_calibration_is_plain_numbers() -> None:
+    traces = [traced(model(), item) for item in LABELLED] * 3
+    calibration, thresholds = calibrate(model(), traces, traces, [traced(model(), Labelled("zz qq", -1, "s"))] * 5)
+    assert all(type(value) is float for value in (*calibration.temperature, *calibration.out_of_domain))
+    assert set(thresholds.by_route) == set(ROUTES)
+    again = Collapsed(ROUTES, model().table, model().scale, model().bias, calibration)
+    assert again.scores(traces[0].sums[-1], traces[0].features[-1], 5).confidence <= 1

@@ -1,0 +1,52 @@
+"""Fit the router that ships: `models/router/router.bin`.
+
+    python -m tools.train_router TRAIN.jsonl --words WORDS.npz
+
+Needs `python -m tools.word_vectors WORDS.npz` first. Besides the model itself, some are fitted without families
+of sources and two on halves of all texts: temperature, thresholds and the test for strangers come from what these
+say of the texts that they have not seen. A few minutes on two cores.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from app.routing.fitting import Floats
+from app.routing.recipe import Labelled, Trace, calibrate, fit_model, traced
+from app.routing.scoring import Collapsed
+from app.routing.weights import Weights, save
+from app.routing.weights_file import BUILT_IN
+from benchmarks.router_data import OPTIONS, ROUTES, STRANGER, left_out, packs, read, word_vectors
+
+
+def main() -> None:
+    """Write the file."""
+    parser = argparse.ArgumentParser(description="Fit the router that ships.")
+    parser.add_argument("train", type=Path, nargs="+")
+    parser.add_argument("--words", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=BUILT_IN)
+    given = parser.parse_args()
+    vectors = word_vectors(given.words)
+    texts = [*packs(), *(item for path in given.train for item in read(path))]
+    known = [item for item in texts if item.label != STRANGER]
+    unseen, halves = list(left_out(known, vectors)), list(of_halves(texts, vectors))
+    inside = [trace for trace in halves if trace.label != STRANGER]
+    outside = [trace for trace in halves if trace.label == STRANGER]
+    model = fit_model(known, ROUTES, OPTIONS, vectors)
+    calibration, thresholds = calibrate(model, [*inside, *unseen], inside, outside)
+    calibrated = Collapsed(model.routes, model.table, model.scale, model.bias, calibration)
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    save(given.out, Weights(calibrated, thresholds))
+    print(f"{given.out.stat().st_size} bytes; {calibration}; {thresholds}")
+
+
+def of_halves(texts: Sequence[Labelled], vectors: Floats) -> Iterator[Trace]:
+    """Traces of all texts, each by a model of the half that it is not in."""
+    for half in (0, 1):
+        known = [item for item in texts[half::2] if item.label != STRANGER]
+        model = fit_model(known, ROUTES, OPTIONS, vectors)
+        yield from (traced(model, item) for item in texts[1 - half :: 2])
+
+
+if __name__ == "__main__":
+    main()
