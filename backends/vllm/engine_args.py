@@ -19,6 +19,7 @@ MOST_LOGPROBS = 20
 _WINDOWS = 8
 _GIB = 2**30
 _RUNTIME_BYTES = 800_000_000  # of vLLM's processes without a model
+_WAITING = "backends.vllm.waiting"
 _LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 _ASSUMED_BYTES = 2  # of a number whose format only vLLM will know
 
@@ -76,7 +77,7 @@ def engine_arguments(config: EngineConfig, source: Source, plan: Plan, devices: 
         "quantization": options.quantization,
         "max_num_seqs": options.max_num_seqs,
         "max_num_batched_tokens": options.max_num_batched_tokens,
-        "distributed_executor_backend": options.distributed_executor_backend,
+        **_processes(options.distributed_executor_backend, devices),
     }
     return {
         "model": str(source.folder.path),
@@ -97,6 +98,13 @@ def engine_arguments(config: EngineConfig, source: Source, plan: Plan, devices: 
         **{name: value for name, value in given.items() if value is not None},
         **_lora(config),
     }
+
+
+def _processes(executor: str | None, devices: Devices) -> dict[str, str | None]:
+    """What runs the workers. Without a GPU there is always a process of its own for each."""
+    if devices.gpus or executor == "ray":
+        return {"distributed_executor_backend": executor}
+    return {"distributed_executor_backend": f"{_WAITING}.Executor", "worker_cls": f"{_WAITING}.Worker"}
 
 
 def _lora(config: EngineConfig) -> dict[str, Any]:

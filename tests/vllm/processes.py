@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 PATIENCE_S = 20.0
@@ -38,6 +39,15 @@ def command(pid: int) -> str:
         return (Path("/proc") / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:
         return ""
+
+
+def computed_s(pids: Iterable[int]) -> float:
+    """Seconds of processor time that these processes have taken so far."""
+    ticks = 0
+    for pid in pids:
+        fields = (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def named(pid: int, name: str) -> int:

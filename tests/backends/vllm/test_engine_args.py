@@ -73,6 +73,15 @@ def test_graphs_are_on_with_a_gpu_and_off_without(source: Source) -> None:
     assert arguments(source, GPU)["enforce_eager"] is False
 
 
+def test_processes_sleep_while_they_wait_where_there_is_no_gpu(source: Source) -> None:
+    for executor in (None, "mp"):
+        given = arguments(source, CPU, distributed_executor_backend=executor)
+        assert given["distributed_executor_backend"] == "backends.vllm.waiting.Executor"
+        assert given["worker_cls"] == "backends.vllm.waiting.Worker"
+    assert arguments(source, GPU, distributed_executor_backend="mp")["distributed_executor_backend"] == "mp"
+    assert not {"distributed_executor_backend", "worker_cls"} & set(arguments(source, GPU))
+
+
 def test_requests_without_a_seed_differ_from_start_to_start(source: Source) -> None:
     assert len({arguments(source)["seed"] for _ in range(8)}) > 1
 
