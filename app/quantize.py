@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TextIO
 
-from backends.llama_cpp.model_file import ModelFile, readable
+from backends.byte_sizes import readable
+from backends.llama_cpp.model_file import ModelFile
 from backends.llama_cpp.quantising import Progress, Quantised
 
 LINE_EVERY_S = 5.0

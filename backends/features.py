@@ -1,11 +1,11 @@
-"""What not every engine has: the one list of it, and the refusal of what an engine has not declared."""
+"""What not every engine has, the one list of it, and the refusal of what an engine or its model has not got."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from backends.base import UnsupportedError
+from backends.base import InvalidRequestError, UnsupportedError
 from backends.types import Capabilities, GenerationRequest
 
 
@@ -44,3 +44,23 @@ def refuse_undeclared(request: GenerationRequest, capabilities: Capabilities) ->
         if feature.used(request) and not feature.declared(capabilities):
             param = feature.param if isinstance(feature.param, str) else feature.param(request)
             raise UnsupportedError(f"this model does not support '{param}' as given", param=param)
+
+
+def refuse_unknown(request: GenerationRequest, *, adapters: Collection[str], vocab_size: int) -> None:
+    """Refuse an adapter that the model has not got, and ids that are no tokens of it.
+
+    Engines take ids as indices into the logits, and not each looks at their range.
+
+    Raises:
+        UnsupportedError: the adapter, with the names of those that there are.
+        InvalidRequestError: the id, with the parameter that it stands in.
+    """
+    if request.adapter is not None and request.adapter not in adapters:
+        raise UnsupportedError(
+            f"this model has no adapter '{request.adapter[:200]}'; it has {', '.join(adapters)}", param="model"
+        )
+    given = {"logit_bias": request.sampling.logit_bias, "stop_token_ids": request.stopping.stop_token_ids}
+    for param, ids in given.items():
+        for token in ids:
+            if not 0 <= token < vocab_size:
+                raise InvalidRequestError(f"{token} is not a token id of this model", param=param)

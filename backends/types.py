@@ -31,6 +31,9 @@ VLLMQuantization = Literal[
 VLLMDtype = Literal["auto", "float32", "bfloat16", "float16"]
 ExecutorBackend = Literal["mp", "ray"]
 
+LONGEST_DEFAULT_WINDOW = 8192
+"""Tokens of context per request when nothing is configured and the model was trained on more."""
+
 PRIORITY_NORMAL = 0
 PRIORITY_SPECULATIVE = -1
 """Priority of work that nobody waits for yet (prefilling a draft): spare capacity only, dropped first."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing
 from functools import cached_property, partial
@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from backends.base import EngineClosedError, EngineError, InvalidRequestError, ModelUnavailableError, UnsupportedError
+from backends.base import EngineClosedError, EngineError, ModelUnavailableError, UnsupportedError
 from backends.chat_formats import choose_format
 from backends.constraints import check
-from backends.features import refuse_undeclared
-from backends.llama_cpp.machine import available_memory
+from backends.features import refuse_undeclared, refuse_unknown
+from backends.machine import available_memory
 from backends.prompts import Prompt, Prompts
 from backends.sampling_defaults import GENERATION_CONFIG_KEYS, resolve, sampling_defaults
 from backends.types import (
@@ -42,7 +42,7 @@ from backends.vllm.source import Source, served_folder
 from backends.worker.lifeline import end_group, guard_group
 
 if TYPE_CHECKING:
-    from backends.llama_cpp.constraining import Constrainer, TokenMatcher
+    from backends.constraints.constraining import Constrainer, TokenMatcher
     from backends.vllm.generation import Generation
     from backends.vllm.starting import Started
 
@@ -166,18 +166,7 @@ class VLLMClient:
 
     def _check(self, request: GenerationRequest) -> None:
         refuse_undeclared(request, self.capabilities)
-        if request.adapter is not None and request.adapter not in self._config.adapters:
-            raise UnsupportedError(
-                f"this model has no adapter '{request.adapter[:200]}'; it has {', '.join(self._config.adapters)}",
-                param="model",
-            )
-        self._check_ids("logit_bias", request.sampling.logit_bias)
-        self._check_ids("stop_token_ids", request.stopping.stop_token_ids)
-
-    def _check_ids(self, param: str, ids: Iterable[int]) -> None:
-        for token in ids:
-            if not 0 <= token < self._vocab.size:
-                raise InvalidRequestError(f"{token} is not a token id of this model", param=param)
+        refuse_unknown(request, adapters=self._config.adapters, vocab_size=self._vocab.size)
 
     async def _job(self, request: GenerationRequest, prompt: Prompt) -> Job:
         stopping, ids, window = request.stopping, prompt.ids, self.info.context_window
@@ -210,7 +199,7 @@ class VLLMClient:
 
     @cached_property
     def _constrainer(self) -> Constrainer:
-        from backends.llama_cpp.constraining import Constrainer  # its library is only loaded where it is needed
+        from backends.constraints.constraining import Constrainer  # its library is only loaded where it is needed
 
         return Constrainer(self._vocab)
 

@@ -20,11 +20,12 @@ from typing import Any
 import llama_cpp
 import numpy as np
 
-from backends.llama_cpp import machine, native_log
-from backends.llama_cpp.constraining import Constrainer, TokenMatcher
+from backends.constraints.constraining import Constrainer, TokenMatcher
+from backends.constraints.token_mask import TokenMask
+from backends import machine
+from backends.llama_cpp import native_log
 from backends.llama_cpp.context import Context, ContextOptions
 from backends.llama_cpp.model import Model
-from backends.llama_cpp.token_mask import TokenMask
 from backends.llama_cpp.vocab import Vocabulary
 from backends.types import Constraint, LlamaOptions
 from benchmarks.sdist import unpacked

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from app.settings import Settings, SettingsError, Variables
-from backends.llama_cpp.machine import physical_cores
+from backends.machine import physical_cores
 from benchmarks import sdist
 from benchmarks.contenders import CHOICES, OURS, VARIANTS, Setup
 from benchmarks.peers import Peers, say

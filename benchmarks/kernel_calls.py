@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import kernels
+from backends.constraints.token_mask import TokenMask
 from backends.llama_cpp.logprobs import token_logprob
-from backends.llama_cpp.token_mask import TokenMask
 
 VOCABULARIES = (32_000, 150_000)
 ENTRIES, WIDTH = 20_000, 384

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from backends.llama_cpp.machine import physical_cores
+from backends.machine import physical_cores
 from benchmarks import sdist
 
 CMAKE_OPTIONS = (

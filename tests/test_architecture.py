@@ -39,7 +39,7 @@ THIRD_PARTY_BELOW = {"msgspec", "numpy", "jinja2"}
 """What `backends` and `kernels` may import besides the standard library and their engines."""
 ENGINES = {
     "llama_cpp": "backends.llama_cpp",
-    "llguidance": "backends.llama_cpp",
+    "llguidance": "backends.constraints",
     "vllm": "backends.vllm",
     "torch": "backends.vllm",
     "transformers": "backends.vllm",

@@ -23,14 +23,23 @@ from backends.base import (
     UnsupportedError,
 )
 from backends.gguf_header import GGUFHeader, check_gguf
-from backends.llama_cpp import machine, native_log
+from backends import machine
+from backends.llama_cpp import native_log
 from backends.llama_cpp.embedding_context import SEQUENCES, EmbeddingContext, EmbeddingOptions
 from backends.llama_cpp.embedding_queue import Call, EmbeddingQueue, Outcome
 from backends.llama_cpp.kv_size import cell_shape
 from backends.llama_cpp.model import Model
-from backends.llama_cpp.model_file import LONGEST_DEFAULT_WINDOW
 from backends.llama_cpp.native_thread import NativeThread
-from backends.types import Capabilities, Embedding, EngineConfig, Event, GenerationRequest, ModelInfo, TokenPiece
+from backends.types import (
+    LONGEST_DEFAULT_WINDOW,
+    Capabilities,
+    Embedding,
+    EngineConfig,
+    Event,
+    GenerationRequest,
+    ModelInfo,
+    TokenPiece,
+)
 
 log = logging.getLogger(__name__)
 

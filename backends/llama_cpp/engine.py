@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from functools import cached_property, partial
@@ -16,9 +16,10 @@ from msgspec import structs
 import kernels
 from backends.base import ContextLengthError, EngineError, InvalidRequestError, UnsupportedError
 from backends.chat_formats import choose_format
-from backends.features import refuse_undeclared
+from backends.features import refuse_undeclared, refuse_unknown
 from backends.gguf_header import check_gguf
-from backends.llama_cpp import machine, native_log
+from backends import machine
+from backends.llama_cpp import native_log
 from backends.llama_cpp.adapters import Adapters
 from backends.llama_cpp.cells import CacheShape, KVCells
 from backends.llama_cpp.context import Context, ContextOptions
@@ -27,7 +28,6 @@ from backends.llama_cpp.effective import effective_settings, trained_reach
 from backends.llama_cpp.job import Job
 from backends.llama_cpp.kv_size import cell_shape
 from backends.llama_cpp.model import Model
-from backends.llama_cpp.model_file import LONGEST_DEFAULT_WINDOW
 from backends.llama_cpp.native_thread import NativeThread
 from backends.llama_cpp.ngram import NgramDrafter
 from backends.llama_cpp.plan import new_tokens_allowed
@@ -36,10 +36,19 @@ from backends.llama_cpp.scheduler import Parcel, Scheduler
 from backends.llama_cpp.warmup import warm_up
 from backends.prompts import Prompt, Prompts
 from backends.sampling_defaults import resolve, sampling_defaults
-from backends.types import Capabilities, Embedding, EngineConfig, Event, GenerationRequest, ModelInfo, TokenPiece
+from backends.types import (
+    LONGEST_DEFAULT_WINDOW,
+    Capabilities,
+    Embedding,
+    EngineConfig,
+    Event,
+    GenerationRequest,
+    ModelInfo,
+    TokenPiece,
+)
 
 if TYPE_CHECKING:
-    from backends.llama_cpp.constraining import Constrainer, TokenMatcher
+    from backends.constraints.constraining import Constrainer, TokenMatcher
 
 log = logging.getLogger(__name__)
 
@@ -214,19 +223,7 @@ class LlamaCppEngine:
                 " (JARVIS_N_PARALLEL)",
                 param="n",
             )
-        if request.adapter is not None and request.adapter not in self._adapters.names:
-            raise UnsupportedError(
-                f"this model has no adapter '{request.adapter[:200]}'; it has {', '.join(self._adapters.names)}",
-                param="model",
-            )
-        # llama.cpp takes these as indices into the logits and does not look at their range.
-        self._check_ids("logit_bias", request.sampling.logit_bias)
-        self._check_ids("stop_token_ids", request.stopping.stop_token_ids)
-
-    def _check_ids(self, param: str, ids: Iterable[int]) -> None:
-        for token in ids:
-            if not 0 <= token < self._model.vocab.size:
-                raise InvalidRequestError(f"{token} is not a token id of this model", param=param)
+        refuse_unknown(request, adapters=self._adapters.names, vocab_size=self._model.vocab.size)
 
     async def _matcher(self, request: GenerationRequest) -> TokenMatcher | None:
         if request.constraint is None:
@@ -236,7 +233,7 @@ class LlamaCppEngine:
 
     @cached_property
     def _constrainer(self) -> Constrainer:
-        from backends.llama_cpp.constraining import Constrainer  # its library is only loaded where it is needed
+        from backends.constraints.constraining import Constrainer  # its library is only loaded where it is needed
 
         return Constrainer(self._model.vocab)
 

@@ -15,7 +15,7 @@ from backends.text import TextStream
 from backends.types import Event, FinishReason, GenerationRequest, SamplingParams, Timings, TokenLogprob, Usage
 
 if TYPE_CHECKING:
-    from backends.llama_cpp.constraining import TokenMatcher
+    from backends.constraints.constraining import TokenMatcher
 
 
 @dataclass(eq=False, slots=True)

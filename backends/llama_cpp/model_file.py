@@ -10,20 +10,9 @@ from pathlib import Path
 from backends.gguf_header import GGUFHeader, check_gguf
 from backends.llama_cpp.kv_size import cell_shape
 from backends.llama_cpp.number_formats import kind_of
-
-LONGEST_DEFAULT_WINDOW = 8192
-"""Tokens of context per request when nothing is configured and the model was trained on more."""
+from backends.types import LONGEST_DEFAULT_WINDOW
 
 _PART = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<parts>\d{5})\.gguf")
-_UNITS = ("B", "kB", "MB", "GB", "TB")
-
-
-def readable(size: float) -> str:
-    """A number of bytes for people, in decimal units: `15.1 MB`."""
-    exponent = 0
-    while size >= 999.95 and exponent + 1 < len(_UNITS):
-        size, exponent = size / 1000, exponent + 1
-    return f"{size:.1f} {_UNITS[exponent]}" if exponent else f"{size:.0f} B"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from backends.base import ModelUnavailableError
-from backends.llama_cpp.model_file import ModelFile, readable
+from backends.byte_sizes import readable
+from backends.llama_cpp.model_file import ModelFile
 from backends.llama_cpp.quantising import UNFINISHED, Progress, Quantisation, QuantisationError, Quantised, quantise
 from backends.types import EngineConfig
 

@@ -22,9 +22,9 @@ from pathlib import Path
 import msgspec
 
 from backends.base import ModelUnavailableError
-from backends.llama_cpp.machine import physical_cores
 from backends.llama_cpp.model_file import ModelFile
 from backends.llama_cpp.number_formats import UnknownKindError, kind_named
+from backends.machine import physical_cores
 
 UNFINISHED = ".quantising-*.part"
 """How files are named that are still being written."""

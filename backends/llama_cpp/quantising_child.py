@@ -17,8 +17,8 @@ from typing import NoReturn
 import llama_cpp
 import msgspec
 
+from backends.byte_sizes import readable
 from backends.llama_cpp import native_log
-from backends.llama_cpp.model_file import readable
 from backends.llama_cpp.number_formats import FILE_TYPES
 from backends.llama_cpp.quantising import Done, Failed, Job, Progress
 

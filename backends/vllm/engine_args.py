@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from backends.base import ModelUnavailableError
-from backends.llama_cpp.machine import windows_that_fit
-from backends.llama_cpp.model_file import LONGEST_DEFAULT_WINDOW, readable
-from backends.types import EngineConfig
+from backends.byte_sizes import readable
+from backends.machine import windows_that_fit
+from backends.types import LONGEST_DEFAULT_WINDOW, EngineConfig
 from backends.vllm.devices import Devices
 from backends.vllm.folder import adapter_rank
 from backends.vllm.gguf_folder import NUMBER_BYTES

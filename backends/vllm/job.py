@@ -22,7 +22,7 @@ from backends.types import (
 from backends.vocabulary import BaseVocabulary
 
 if TYPE_CHECKING:
-    from backends.llama_cpp.constraining import TokenMatcher
+    from backends.constraints.constraining import TokenMatcher
 
 
 @dataclass(eq=False, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from backends.llama_cpp.constraining import lark_source
+from backends.constraints.constraining import lark_source
 from backends.types import Constraint
 from backends.vllm.job import Job
 

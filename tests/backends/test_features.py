@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from backends.base import UnsupportedError
-from backends.features import refuse_undeclared
+from backends.base import InvalidRequestError, UnsupportedError
+from backends.features import refuse_undeclared, refuse_unknown
 from backends.types import Capabilities, Constraint, GenerationRequest, SamplingParams, StopParams
 
 NOTHING = Capabilities(chat=False)
@@ -41,3 +41,23 @@ def test_a_feature_needs_its_declaration(fields: dict[str, Any], param: str) -> 
 
 def test_a_parameter_that_changes_nothing_needs_no_declaration() -> None:
     refuse_undeclared(GenerationRequest(id="r", sampling=SamplingParams(typical_p=1.0)), NOTHING)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "param"),
+    [
+        ({"adapter": "y"}, UnsupportedError, "model"),
+        ({"sampling": SamplingParams(logit_bias={10: 1.0})}, InvalidRequestError, "logit_bias"),
+        ({"sampling": SamplingParams(logit_bias={-1: 1.0})}, InvalidRequestError, "logit_bias"),
+        ({"stopping": StopParams(stop_token_ids=(9, 10))}, InvalidRequestError, "stop_token_ids"),
+    ],
+)
+def test_what_the_model_has_not_got_is_refused(
+    fields: dict[str, Any], error: type[InvalidRequestError], param: str
+) -> None:
+    sampling, stopping = SamplingParams(logit_bias={9: 1.0}), StopParams(stop_token_ids=(0,))
+    known = GenerationRequest(id="r", adapter="x", sampling=sampling, stopping=stopping)
+    refuse_unknown(known, adapters=("x",), vocab_size=10)
+    with pytest.raises(error, match=r"adapter 'y'; it has x|not a token id") as refused:
+        refuse_unknown(GenerationRequest(id="r", **fields), adapters=("x",), vocab_size=10)
+    assert refused.value.param == param

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.constraints import CONSTRAINTS, measure, table, with_share
-from tests.backends.llama_cpp.constrained import bundled_vocabulary, constrainer
+from tests.backends.constraints.constrained import bundled_vocabulary, constrainer
 
 
 def test_every_constraint_can_be_measured() -> None:

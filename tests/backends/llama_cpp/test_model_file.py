@@ -10,7 +10,7 @@ import pytest
 
 from backends.base import ModelUnavailableError
 from backends.llama_cpp.engine import LlamaCppEngine
-from backends.llama_cpp.model_file import ModelFile, readable
+from backends.llama_cpp.model_file import ModelFile
 from tests.backends.llama_cpp.conftest import config
 from tests.backends.llama_cpp.full_precision import BUNDLED_MODEL, f32_model
 
@@ -67,11 +67,3 @@ def test_the_fingerprint_changes_with_the_file_and_not_with_its_place(tmp_path: 
     moved.write_bytes(moved.read_bytes().replace(b"Jarvis Tiny", b"Jarvis Tine"))
     os.utime(moved, ns=(0, 1))
     assert len({first, touched, ModelFile.read(moved).fingerprint()}) == 3
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (15_051_328, "15.1 MB"), (999_999, "1.0 MB"), (7.1e15, "7100.0 TB")],
-)
-def test_sizes_are_readable(size: float, text: str) -> None:
-    assert readable(size) == text

@@ -19,9 +19,9 @@ def header(weights: int) -> GGUFHeader:
 @pytest.mark.parametrize(
     ("weights", "wanted", "dtype"),
     [
-        (10**9, "auto", "float32"),
-        (10**9 + 1, "auto", "bfloat16"),
-        (10**9 + 1, "float32", "float32"),
+        (250_000_000, "auto", "float32"),
+        (250_000_001, "auto", "bfloat16"),
+        (250_000_001, "float32", "float32"),
         (10, "float16", "float16"),
     ],
 )

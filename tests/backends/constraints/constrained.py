@@ -11,7 +11,7 @@ import llama_cpp
 import msgspec
 import numpy as np
 
-from backends.llama_cpp.constraining import Constrainer, TokenMatcher
+from backends.constraints.constraining import Constrainer, TokenMatcher
 from backends.types import Constraint
 from tests.backends.chat_formats.vocabularies import LoadedVocabulary, vocabulary
 from tests.backends.llama_cpp.conftest import BUNDLED_MODEL

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.llama_cpp.token_mask import TokenMask
+from backends.constraints.token_mask import TokenMask
 
 
 @given(st.integers(1, 300), st.integers(0, 70), st.integers(0, 2**32 - 1))

@@ -6,7 +6,7 @@ from functools import cache
 
 import pytest
 
-from backends.llama_cpp.token_bytes import TokenBytes
+from backends.constraints.token_bytes import TokenBytes
 from tests.backends.chat_formats.vocabularies import vocabulary
 
 FAMILIES = ("llama-bpe", "phi-3", "llama-spm", "deepseek-coder")

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from backends.llama_cpp.machine import (
+from backends.machine import (
     available_memory,
     physical_cores,
     sensible_threads,

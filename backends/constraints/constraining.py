@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from backends.base import EngineError, InvalidRequestError
 from backends.constraints import check
-from backends.llama_cpp.token_bytes import TokenBytes
-from backends.llama_cpp.token_mask import TokenMask
+from backends.constraints.token_bytes import TokenBytes
+from backends.constraints.token_mask import TokenMask
 from backends.types import Constraint
 from backends.vocabulary import BaseVocabulary
 

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 
 from backends.base import EngineError, InvalidRequestError
-from backends.llama_cpp.constraining import Constrainer
+from backends.constraints.constraining import Constrainer
 from tests.backends.chat_formats.vocabularies import vocabulary
-from tests.backends.constraints.test_json_schema import PERSON
-from tests.backends.llama_cpp.constrained import (
+from tests.backends.constraints.constrained import (
     bundled_vocabulary,
     constrainer,
     constraint,
@@ -24,6 +23,7 @@ from tests.backends.llama_cpp.constrained import (
     matcher,
     may_follow,
 )
+from tests.backends.constraints.test_json_schema import PERSON
 
 SEEDS = range(8)
 TREE = {

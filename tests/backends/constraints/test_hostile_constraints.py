@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from backends.base import InvalidRequestError
 from backends.constraints import LIMITS
-from backends.llama_cpp.constraining import TokenMatcher
+from backends.constraints.constraining import TokenMatcher
+from tests.backends.constraints.constrained import draw, follow, matcher
 from tests.backends.constraints.test_json_schema import chained, nested
-from tests.backends.llama_cpp.constrained import draw, follow, matcher
 
 ROOT = Path(__file__).parents[3]
 
