@@ -20,9 +20,9 @@ from typing import Any
 import llama_cpp
 import numpy as np
 
+from backends import machine
 from backends.constraints.constraining import Constrainer, TokenMatcher
 from backends.constraints.token_mask import TokenMask
-from backends import machine
 from backends.llama_cpp import native_log
 from backends.llama_cpp.context import Context, ContextOptions
 from backends.llama_cpp.model import Model

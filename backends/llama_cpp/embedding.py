@@ -14,6 +14,7 @@ import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 
+from backends import machine
 from backends.base import (
     ContextLengthError,
     EngineClosedError,
@@ -23,7 +24,6 @@ from backends.base import (
     UnsupportedError,
 )
 from backends.gguf_header import GGUFHeader, check_gguf
-from backends import machine
 from backends.llama_cpp import native_log
 from backends.llama_cpp.embedding_context import SEQUENCES, EmbeddingContext, EmbeddingOptions
 from backends.llama_cpp.embedding_queue import Call, EmbeddingQueue, Outcome

@@ -14,11 +14,11 @@ import llama_cpp
 from msgspec import structs
 
 import kernels
+from backends import machine
 from backends.base import ContextLengthError, EngineError, InvalidRequestError, UnsupportedError
 from backends.chat_formats import choose_format
 from backends.features import refuse_undeclared, refuse_unknown
 from backends.gguf_header import check_gguf
-from backends import machine
 from backends.llama_cpp import native_log
 from backends.llama_cpp.adapters import Adapters
 from backends.llama_cpp.cells import CacheShape, KVCells
