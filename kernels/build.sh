@@ -18,7 +18,9 @@ digest() {  # of standard input
 levels() {  # of $1, a machine: a file without its ending and the flags that it alone gets, per line
     printf '%s\n' dispatch features scalar
     case "$1" in
-        x86_64-* | amd64-*) printf '%s\n' "avx2 -mavx2 -mfma -mf16c" ;;
+        x86_64-* | amd64-*) 
+            printf '%s\n' "avx2 -mavx2 -mfma -mf16c" "vnni -mavx512f -mavx512bw -mavx512vl -mavx512vnni"
+            ;;
         aarch64-* | arm64-*)
             printf '%s\n' "neon -march=armv8-a" "dotprod -march=armv8.2-a+dotprod" "i8mm -march=armv8.2-a+dotprod+i8mm"
             ;;

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-LEVELS = ("numpy", "scalar", "avx2", "neon", "dotprod", "i8mm")
+LEVELS = ("numpy", "scalar", "avx2", "vnni", "neon", "dotprod", "i8mm")
 """All there are, each before those that go beyond it. A machine has some of them."""
 NATIVE = LEVELS[1:]  # in the order of `enum jk_level`
 

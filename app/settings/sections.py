@@ -66,7 +66,7 @@ UserPath = Annotated[str, BeforeValidator(_expand)]
 Engine = Annotated[EngineName, AnyCase]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], AnyCase]
 EngineLogLevel = Annotated[Literal["debug", "info", "warning", "error", "none"], AnyCase]
-KernelLevel = Annotated[Literal["auto", "numpy", "scalar", "avx2", "neon", "dotprod", "i8mm"], AnyCase]
+KernelLevel = Annotated[Literal["auto", "numpy", "scalar", "avx2", "vnni", "neon", "dotprod", "i8mm"], AnyCase]
 ChatFormatName = Annotated[str, AfterValidator(_canonical)]
 Adapters = Annotated[dict[str, str], BeforeValidator(_adapters)]
 

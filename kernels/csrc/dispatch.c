@@ -36,12 +36,17 @@ EXPORT uint32_t jk_levels_of_hwcaps(uint64_t hwcap, uint64_t hwcap2) {
     return levels;
 }
 
-/* The levels of an x86 processor: `leaf1` is ecx of cpuid leaf 1, `leaf7` ebx of leaf 7, `saved` the word of xgetbv. */
-EXPORT uint32_t jk_levels_of_cpuid(uint32_t leaf1, uint32_t leaf7, uint64_t saved) {
+/* The levels of an x86 processor: `leaf1` is ecx of cpuid leaf 1, `leaf7` and `more7` are ebx and ecx of leaf 7, `saved`
+ * is the word of xgetbv. */
+EXPORT uint32_t jk_levels_of_cpuid(uint32_t leaf1, uint32_t leaf7, uint32_t more7, uint64_t saved) {
     const uint32_t needed = 1u << 12 | 1u << 27 | 1u << 28 | 1u << 29; /* FMA, OSXSAVE, AVX, F16C */
-    const uint64_t registers = 6;                                      /* XMM and YMM */
+    const uint32_t wide = 1u << 16 | 1u << 30 | 1u << 31;              /* AVX-512 F, BW, VL */
+    const uint64_t registers = 6, wide_registers = 0xe6;               /* XMM and YMM; with ZMM and masks */
     uint32_t levels = BIT(JK_SCALAR);
-    if ((leaf1 & needed) == needed && (leaf7 & 1u << 5) && (saved & registers) == registers) levels |= BIT(JK_AVX2);
+    if ((leaf1 & needed) != needed || !(leaf7 & 1u << 5) || (saved & registers) != registers) return levels;
+    levels |= BIT(JK_AVX2);
+    if ((leaf7 & wide) == wide && (more7 & 1u << 11) && (saved & wide_registers) == wide_registers)
+        levels |= BIT(JK_VNNI);
     return levels;
 }
 
@@ -61,12 +66,11 @@ EXPORT uint32_t jk_levels(void) {
     return jk_levels_of_hwcaps(ARM_ASIMD | (has("hw.optional.arm.FEAT_DotProd") ? ARM_ASIMDDP : 0),
                                has("hw.optional.arm.FEAT_I8MM") ? ARM2_I8MM : 0);
 #elif defined(__x86_64__)
-    uint32_t eax, ebx, leaf1, edx, leaf7 = 0, saved = 0;
+    uint32_t eax, ebx, leaf1, edx, leaf7 = 0, more7 = 0, saved = 0;
     if (!__get_cpuid(1, &eax, &ebx, &leaf1, &edx)) return BIT(JK_SCALAR);
-    uint32_t ecx;
-    if (!__get_cpuid_count(7, 0, &eax, &leaf7, &ecx, &edx)) leaf7 = 0;
+    if (!__get_cpuid_count(7, 0, &eax, &leaf7, &more7, &edx)) leaf7 = more7 = 0;
     if (leaf1 & 1u << 27) __asm__ volatile("xgetbv" : "=a"(saved), "=d"(edx) : "c"(0));
-    return jk_levels_of_cpuid(leaf1, leaf7, saved);
+    return jk_levels_of_cpuid(leaf1, leaf7, more7, saved);
 #else
     return BIT(JK_SCALAR);
 #endif
@@ -75,6 +79,7 @@ EXPORT uint32_t jk_levels(void) {
 static void install(uint32_t level) {
 #if defined(__x86_64__)
     if (level == JK_AVX2) jk_install_avx2(&chosen);
+    if (level == JK_VNNI) jk_install_vnni(&chosen);
 #elif defined(__aarch64__)
     if (level == JK_NEON) jk_install_neon(&chosen);
     if (level == JK_DOTPROD) jk_install_dotprod(&chosen);

@@ -17,7 +17,7 @@
 #define JK_Q4_0_BYTES 18 /* fp16 scale, 32 nibbles: weight i is the low one of byte i, weight 16 + i the high one */
 #define JK_BLOCK 32
 
-enum jk_level { JK_SCALAR, JK_AVX2, JK_NEON, JK_DOTPROD, JK_I8MM, JK_LEVELS };
+enum jk_level { JK_SCALAR, JK_AVX2, JK_VNNI, JK_NEON, JK_DOTPROD, JK_I8MM, JK_LEVELS };
 
 /* X(name, parameters, arguments): every function that a level may have. They return JK_OK or what went wrong. */
 #define JK_FUNCTIONS(X)                                                                                               \
@@ -76,6 +76,7 @@ typedef struct {
 void jk_install_scalar(jk_table *table);
 void jk_install_features(jk_table *table);
 void jk_install_avx2(jk_table *table);
+void jk_install_vnni(jk_table *table);
 void jk_install_neon(jk_table *table);
 void jk_install_dotprod(jk_table *table);
 void jk_install_i8mm(jk_table *table);

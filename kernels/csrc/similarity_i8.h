@@ -14,6 +14,13 @@ static inline int32_t dot_norm_given(const void *query, const int8_t *row, int64
     return dot_norm_i8(query, row, d, norm);
 }
 
+/* Whether product / sqrt(square) is below `bound`, told without the root and the division, which would take as long as
+ * all of a row's products. Where rounding could decide, the answer is no. One branch for all of it: the sign of a
+ * product is as good as random, and to guess it wrong takes as long, too. */
+static inline int is_surely_below(float product, float square, float bound) {
+    return (bound > 0) & ((product <= 0) | (product * product < bound * bound * square * 0.99999f));
+}
+
 /* k <= n. `norms` are the rows' lengths, or NULL: they are computed on the way. `square` is that of the query's length.
  * Always inlined, so that the functions it is given are not called but inlined, too. */
 static inline __attribute__((always_inline)) void best_rows(dot_of dot, dot_norm_of dot_norm, const void *query,
@@ -24,14 +31,15 @@ static inline __attribute__((always_inline)) void best_rows(dot_of dot, dot_norm
     int64_t held = 0;
     for (int64_t row = 0; row < n; row++, rows += d) {
         int32_t own;
-        float score;
+        float product, score;
 #ifdef FETCH_AHEAD /* bytes */
         for (int64_t at = 0; at < d; at += 64) __builtin_prefetch(rows + FETCH_AHEAD + at);
 #endif
         if (norms) {
             score = cosine((float)dot(query, rows, d), norms[row], inverse);
         } else {
-            float product = (float)dot_norm(query, rows, d, &own);
+            product = (float)dot_norm(query, rows, d, &own);
+            if (held == k && is_surely_below(product * inverse, (float)own, scores[0])) continue;
             score = cosine(product, sqrtf((float)own), inverse);
         }
         held = heap_offer(scores, indices, held, k, score, row);

@@ -15,6 +15,7 @@ from tests.kernels.library import EMULATED, library
 ROOT = Path(__file__).resolve().parents[2]
 ASIMD, ASIMDDP, I8MM = 1 << 1, 1 << 20, 1 << 13
 FMA, OSXSAVE, AVX, F16C, AVX2 = 1 << 12, 1 << 27, 1 << 28, 1 << 29, 1 << 5
+AVX512, VNNI = 1 << 16 | 1 << 30 | 1 << 31, 1 << 11
 native = pytest.mark.skipif(library() is None, reason="no compiler")
 
 
@@ -48,19 +49,24 @@ def test_the_words_of_an_arm_system(hwcap: int, hwcap2: int, expected: list[str]
 
 @native
 @pytest.mark.parametrize(
-    ("leaf1", "leaf7", "saved", "expected"),
+    ("leaf1", "leaf7", "more7", "saved", "expected"),
     [
-        (FMA | OSXSAVE | AVX | F16C, AVX2, 6, ["scalar", "avx2"]),
-        (OSXSAVE | AVX | F16C, AVX2, 6, ["scalar"]),
-        (FMA | OSXSAVE | AVX, AVX2, 6, ["scalar"]),
-        (FMA | OSXSAVE | AVX | F16C, 0, 6, ["scalar"]),
-        (FMA | OSXSAVE | AVX | F16C, AVX2, 2, ["scalar"]),
-        (FMA | AVX | F16C, AVX2, 6, ["scalar"]),
-        (0, 0, 0, ["scalar"]),
+        (FMA | OSXSAVE | AVX | F16C, AVX2, 0, 6, ["scalar", "avx2"]),
+        (OSXSAVE | AVX | F16C, AVX2, 0, 6, ["scalar"]),
+        (FMA | OSXSAVE | AVX, AVX2, 0, 6, ["scalar"]),
+        (FMA | OSXSAVE | AVX | F16C, 0, 0, 6, ["scalar"]),
+        (FMA | OSXSAVE | AVX | F16C, AVX2, 0, 2, ["scalar"]),
+        (FMA | AVX | F16C, AVX2, 0, 6, ["scalar"]),
+        (FMA | OSXSAVE | AVX | F16C, AVX2 | AVX512, VNNI, 0xE7, ["scalar", "avx2", "vnni"]),
+        (FMA | OSXSAVE | AVX | F16C, AVX2 | AVX512, VNNI, 7, ["scalar", "avx2"]),
+        (FMA | OSXSAVE | AVX | F16C, AVX2 | AVX512, 0, 0xE7, ["scalar", "avx2"]),
+        (FMA | OSXSAVE | AVX | F16C, AVX2 | 1 << 16, VNNI, 0xE7, ["scalar", "avx2"]),
+        (FMA | OSXSAVE | AVX | F16C, AVX512, VNNI, 0xE7, ["scalar"]),
+        (0, 0, 0, 0, ["scalar"]),
     ],
 )
-def test_what_an_x86_processor_says(leaf1: int, leaf7: int, saved: int, expected: list[str]) -> None:
-    found = handle().jk_levels_of_cpuid(leaf1, leaf7, ctypes.c_uint64(saved))
+def test_what_an_x86_processor_says(leaf1: int, leaf7: int, more7: int, saved: int, expected: list[str]) -> None:
+    found = handle().jk_levels_of_cpuid(leaf1, leaf7, more7, ctypes.c_uint64(saved))
     assert names(found) == expected
 
 
