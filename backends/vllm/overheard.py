@@ -16,6 +16,8 @@ _REASON = re.compile(r"\b(\w*(?:Error|Exception|Interrupt)): (.+)")
 _GENERIC = ("Engine core initialization failed", "WorkerProc initialization failed", "Executor failed")
 _LONGEST_REASON = 600
 _KILLED = re.compile(r"-9\b")
+_UNSEEN = "Failed core proc(s): {}"
+"""vLLM noticed that its engine core was gone before it could ask how that had ended."""
 _OUT_OF_MEMORY = ("out of memory", "OutOfMemory", "Cannot allocate", "bad_alloc", "can't allocate")
 _RETRY_S = 1.0
 _KEPT = 40
@@ -63,7 +65,7 @@ def start_failure(error: Exception, overheard: str | None) -> EngineError:
     words = str(error)
     cause = overheard if isinstance(error, RuntimeError) and overheard else words
     cause = " ".join(cause.split())[:_LONGEST_REASON]
-    if _KILLED.search(words):
+    if _KILLED.search(words) or (_UNSEEN in words and overheard is None):  # whoever fails says why
         return EngineCrashedError(
             "vLLM's engine core was killed while it loaded the model, most likely because memory ran out",
             retry_after_s=_RETRY_S,

@@ -46,8 +46,14 @@ def test_a_start_that_runs_out_of_memory_says_what_to_set(words: str, overheard:
     assert "JARVIS_VLLM_CPU_KVCACHE_SPACE" in message
 
 
-def test_a_core_that_is_killed_while_it_loads_is_a_crash_that_is_tried_again() -> None:
-    words = "Engine core initialization failed. See root cause above. Failed core proc(s): {'EngineCore': -9}"
-    failure = start_failure(RuntimeError(words), "ValueError: of before")
+@pytest.mark.parametrize(("cores", "overheard"), [("{'EngineCore': -9}", "ValueError: of before"), ("{}", None)])
+def test_a_core_that_is_killed_while_it_loads_is_a_crash_that_is_tried_again(cores: str, overheard: str | None) -> None:
+    words = f"Engine core initialization failed. See root cause above. Failed core proc(s): {cores}"
+    failure = start_failure(RuntimeError(words), overheard)
     assert isinstance(failure, EngineCrashedError) and failure.retry_after_s
     assert "was killed while it loaded the model" in failure.message
+
+
+def test_a_core_that_has_said_why_it_ended_is_not_tried_again() -> None:
+    words = "Engine core initialization failed. See root cause above. Failed core proc(s): {}"
+    assert "2 GiB KV cache" in start_failure(RuntimeError(words), last_reason(SAID)).message
