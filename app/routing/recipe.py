@@ -55,12 +55,15 @@ class Trace:
 class Options:
     """Penalties, how much more a text of `favoured` families counts, and how far labels are balanced.
 
-    `balance` 0 lets labels count as they come, 1 lets all count the same.
+    `balance` 0 lets labels count as they come, 1 lets all count the same. A feature is new to the model when fewer
+    than `familiar` texts have it, those of `background` families apart, which are not what people write.
     """
 
     penalty: Penalty = field(default_factory=lambda: Penalty(3e-6, 1e-5, 40))
     favoured: dict[str, float] = field(default_factory=dict)
     balance: float = 0.0
+    background: frozenset[str] = frozenset()
+    familiar: int = 1
 
 
 def fit_model(
@@ -79,8 +82,14 @@ def fit_model(
     scores[kept] = head.rows
     if vectors is not None and head.dense is not None:
         scores += vectors @ head.dense
-    table, scale = collapsed(scores * weights[:, None], weights, frequency > 0)
+    table, scale = collapsed(scores * weights[:, None], weights, familiar(state_rows, texts, options))
     return Collapsed(routes, table, scale, tuple(head.bias.tolist()))
+
+
+def familiar(rows: Sequence[Ids], texts: Sequence[Labelled], options: Options) -> NDArray[np.bool_]:
+    """Which rows are not new, [ROWS]."""
+    prompts = [found for found, item in zip(rows, texts, strict=True) if item.family not in options.background]
+    return np.asarray(Examples.of(prompts).document_frequency() >= options.familiar)
 
 
 def importances(texts: Sequence[Labelled], options: Options) -> Floats:
