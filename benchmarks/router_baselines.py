@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from app.routing.features import Ids, rows_of
-from app.routing.fitting import Examples, Floats, minimised
+from app.routing.features import rows_of
+from app.routing.fitting import Examples
 from app.routing.recipe import Labelled
 from benchmarks.router_data import ROUTES
+from benchmarks.router_teacher import Embed, even, logits, regressed
 
 Predict = Callable[[Sequence[str]], list[int]]
 Fit = Callable[[Sequence[Labelled]], Predict]
-Embed = Callable[[Sequence[str]], Floats]
 
 KEYWORDS = {
     "coding": "code function python java bug compile class script sql api def return",
@@ -31,7 +31,6 @@ KEYWORDS = {
     "creative": "story poem write character novel lyrics roleplay dialogue scene haiku",
 }
 _SCRIPT = Path(__file__).with_name("semantic_router_peer.py")
-_RIDGE, _ITERATIONS = 1e-4, 200
 
 
 def majority(texts: Sequence[Labelled]) -> Predict:
@@ -78,36 +77,11 @@ def regression(embed: Embed, *, balanced: bool) -> Fit:
 
     def fit(texts: Sequence[Labelled]) -> Predict:
         labels = np.array([item.label for item in texts])
-        sizes = np.bincount(labels, minlength=len(ROUTES))
-        importance = (1 / sizes[labels] if balanced else np.ones(len(labels))).astype(np.float32)
-        weights, bias = regressed(embed([item.text for item in texts]), labels, importance)
-
-        def predict(asked: Sequence[str]) -> list[int]:
-            return [int(best) for best in (embed(asked) @ weights + bias).argmax(1)]
-
-        return predict
+        importance = even(labels) if balanced else np.ones(len(labels), np.float32)
+        head = regressed(embed([item.text for item in texts]), labels, importance, len(ROUTES))
+        return lambda asked: [int(best) for best in logits(head, embed(asked)).argmax(1)]
 
     return fit
-
-
-def regressed(vectors: Floats, labels: Ids, importance: Floats) -> tuple[Floats, Floats]:
-    """Weights [width, routes] and bias [routes] of a multinomial logistic regression with a squared penalty."""
-    share = (importance / importance.sum()).astype(np.float32)
-    target = np.zeros((len(labels), len(ROUTES)), np.float32)
-    target[np.arange(len(labels)), labels] = 1
-    size = vectors.shape[1] * len(ROUTES)
-
-    def loss(x: Floats) -> tuple[float, Floats]:
-        weights, bias = x[:size].reshape(-1, len(ROUTES)), x[size:]
-        z = vectors @ weights + bias
-        z -= z.max(1, keepdims=True)
-        logs = z - np.log(np.exp(z).sum(1, keepdims=True))
-        errors = (np.exp(logs) - target) * share[:, None]
-        value = 0.5 * _RIDGE * float((weights * weights).sum()) - float(share @ (logs * target).sum(1))
-        return value, np.concatenate([(vectors.T @ errors + _RIDGE * weights).ravel(), errors.sum(0)])
-
-    found = minimised(loss, np.zeros(size + len(ROUTES), np.float32), _ITERATIONS)
-    return found[:size].reshape(-1, len(ROUTES)), found[size:]
 
 
 def semantic_router(embed: Embed, python: Path) -> Fit:

@@ -14,7 +14,9 @@ import numpy as np
 from app.routing.features import ROWS, rows_of
 from app.routing.fitting import Floats, Penalty
 from app.routing.recipe import Labelled, Options, Trace, fit_model, traced
+from app.routing.scoring import Collapsed
 from benchmarks.router_phrases import phrase_texts
+from benchmarks.router_teacher import Embed, taught
 from benchmarks.router_terms import term_texts
 
 ROUTES = (
@@ -100,8 +102,13 @@ def word_vectors(path: Path) -> Floats:
     return table
 
 
-def left_out(texts: Sequence[Labelled], vectors: Floats) -> Iterator[Trace]:
+def model_of(texts: Sequence[Labelled], vectors: Floats, embed: Embed) -> Collapsed:
+    """The model of these texts, with what a teacher says of them."""
+    return fit_model(taught(texts, len(ROUTES), embed, NO_PROMPTS), ROUTES, OPTIONS, vectors)
+
+
+def left_out(texts: Sequence[Labelled], vectors: Floats, embed: Embed) -> Iterator[Trace]:
     """Traces of the texts of all `FAMILIES`, each by a model that has seen nothing of its family of sources."""
     for name in FAMILIES:
-        model = fit_model([item for item in texts if item.family != name], ROUTES, OPTIONS, vectors)
+        model = model_of([item for item in texts if item.family != name], vectors, embed)
         yield from (traced(model, item) for item in texts if item.family == name)

@@ -63,7 +63,7 @@ def main() -> None:
 def unseen(texts: Sequence[Labelled], vectors: Floats, fits: Mapping[str, Fit]) -> Iterator[str]:
     """Recall per domain on families that were left out one at a time, ours and of the baselines."""
     known = [*packs(), *(item for item in texts if item.label != STRANGER)]
-    traces = list(left_out(known, vectors))
+    traces = list(left_out(known, vectors, embedded))
     found = {"router": [int(np.argmax(trace.logits[-1])) for trace in traces]}
     found |= {name: guessed(known, fit) for name, fit in fits.items()}
     columns = {name: np.array(guesses) for name, guesses in found.items()}

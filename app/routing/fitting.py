@@ -127,11 +127,20 @@ class Penalty:
     iterations: int = 60
 
 
-def fit_head(design: Design, labels: Ids, routes: int, importance: Floats, penalty: Penalty) -> Head:
-    """Multinomial logistic regression: `labels[texts]` are routes, `importance[texts]` sums to anything."""
+def one_hot(labels: Ids, routes: int) -> Floats:
+    """[texts, routes]: 1 at each text's route."""
+    target = np.zeros((len(labels), routes), np.float32)
+    target[np.arange(len(labels)), labels] = 1
+    return target
+
+
+def fit_head(design: Design, labels: Ids | Floats, routes: int, importance: Floats, penalty: Penalty) -> Head:
+    """Multinomial logistic regression: `labels[texts]` are routes, or `labels[texts, routes]` how far each is one.
+
+    `importance[texts]` sums to anything.
+    """
     share = (importance / importance.sum()).astype(np.float32)
-    target = np.zeros((design.texts, routes), np.float32)
-    target[np.arange(design.texts), labels] = 1
+    target = one_hot(labels.astype(np.int64), routes) if labels.ndim == 1 else labels.astype(np.float32)
     dense = np.zeros((design.texts, 0), np.float32) if design.dense is None else design.dense
     sizes = (design.width * routes, dense.shape[1] * routes)
 
