@@ -85,28 +85,20 @@ class Design:
         here = places[examples.rows] >= 0
         self.texts, self.rows, self.width = len(examples), places[examples.rows[here]], len(kept)
         self.values, self.of_text = scaled[here].astype(np.float32), of_text[here]
-        self._begin = np.searchsorted(self.of_text, np.arange(self.texts))
-        self._by_row = np.argsort(self.rows, kind="stable")
-        self._row_begin = np.searchsorted(self.rows[self._by_row], np.arange(self.width))
 
     def forward(self, head: Floats) -> Floats:
         """Scores [texts, routes] of a head [rows that count, routes]."""
-        return _reduced(head[self.rows] * self.values[:, None], self._begin, len(self.rows))
+        columns = np.ascontiguousarray(head.T)  # a column's values are gathered from all over it
+        return _stacked([np.bincount(self.of_text, self.values * one[self.rows], self.texts) for one in columns])
 
     def backward(self, errors: Floats) -> Floats:
         """The gradient [rows that count, routes] for errors [texts, routes]."""
-        order = self._by_row
-        products = errors[self.of_text[order]] * self.values[order, None]
-        return _reduced(products, self._row_begin, len(order))
+        columns = np.ascontiguousarray(errors.T)
+        return _stacked([np.bincount(self.rows, self.values * one[self.of_text], self.width) for one in columns])
 
 
-def _reduced(values: Floats, begins: Ids, size: int) -> Floats:
-    """Sums between beginnings; zero where a stretch is empty, which `reduceat` does not do by itself."""
-    total = np.zeros((len(begins), values.shape[1]), np.float32)
-    some = np.flatnonzero(np.diff(np.append(begins, size)))
-    if some.size:
-        total[some] = np.add.reduceat(values, begins[some], axis=0)
-    return total
+def _stacked(columns: Sequence[NDArray[np.float64]]) -> Floats:
+    return np.stack(columns, axis=1).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
