@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,7 +98,7 @@ class Design:
         return _stacked([np.bincount(self.rows, self.values * one[self.of_text], self.width) for one in columns])
 
 
-def _stacked(columns: Sequence[NDArray[np.float64]]) -> Floats:
+def _stacked(columns: Sequence[NDArray[Any]]) -> Floats:
     return np.stack(columns, axis=1).astype(np.float32)
 
 
