@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 
 import kernels
 from app.routing import built_in
+from app.routing.calibration import calibration_error
 from app.routing.evaluation import STRANGER as STRANGER_NAME
 from app.routing.evaluation import Early, early, judge, naive_early, report, stranger_auroc
 from app.routing.fitting import Floats
-from app.routing.recipe import Labelled, Trace, calibrate
+from app.routing.recipe import Labelled, Trace, calibrate, observations
 from app.routing.router import IncrementalSemanticRouter
+from app.routing.scoring import Collapsed
 from app.routing.timeline import chunks
 from app.routing.weights import load
 from benchmarks.router_baselines import Fit, centroids, keywords, majority, regression, semantic_router
@@ -111,19 +113,32 @@ def macro(found: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
 
 
 def calibrated(traces: Sequence[Trace]) -> Iterator[str]:
-    """What calibration on every other text left out does for the others."""
-    weights = load()
-    calibration, thresholds = calibrate(weights.model, traces[::2], traces[::2], [])
-    temperature = calibration.temperature
-    right = answers = 0
-    for trace in traces[1::2]:
-        z = np.array(trace.logits[-1]) / max(temperature[0] + temperature[1] / np.sqrt(trace.tokens[-1] + 1), 0.05)
-        p = np.exp(z - z.max()) / np.exp(z - z.max()).sum()
-        best = int(p.argmax())
-        if p[best] >= thresholds.at(ROUTES[best], 0.9):
-            answers, right = answers + 1, right + (best == trace.label)
-    share = answers / max(len(traces[1::2]), 1)
-    yield f"precision where it answers {right / max(answers, 1):.3f} (asked for 0.90), coverage {share:.3f}\n"
+    """What calibration on some of the texts left out does for the others: every second one, and other families."""
+    model = load().model  # only its routes count
+    halves = answers(model, traces[::2], traces[1::2])
+    apart = [
+        point
+        for name in FAMILIES
+        for point in answers(model, [t for t in traces if t.family != name], [t for t in traces if t.family == name])
+    ]
+    for name, points in (("the other half", halves), ("other families", apart)):
+        taken = [right for _, right, answers_it in points if answers_it]
+        error = calibration_error(np.array([p for p, _, _ in points]), np.array([right for _, right, _ in points]))
+        yield (
+            f"calibrated on {name}: precision where it answers {np.mean(taken or [False]):.3f} (asked for 0.90), "
+            f"coverage {len(taken) / max(len(points), 1):.3f}, calibration error {error:.3f}"
+        )
+    yield ""
+
+
+def answers(model: Collapsed, known: Sequence[Trace], asked: Sequence[Trace]) -> list[tuple[float, bool, bool]]:
+    """Per text of `asked`: confidence, whether it is right, and whether it answers, as calibrated on `known`."""
+    calibration, thresholds = calibrate(model, known, known, [])
+    whole = observations(asked, whole=True)
+    p = whole.probabilities(calibration.temperature)
+    best = p.argmax(1)
+    limits = [thresholds.at(model.routes[route], 0.9) for route in best]
+    return list(zip(p.max(1).tolist(), (best == whole.labels).tolist(), (p.max(1) >= limits).tolist(), strict=True))
 
 
 def shipped(router: IncrementalSemanticRouter, texts: Sequence[Labelled]) -> Iterator[str]:
@@ -132,8 +147,10 @@ def shipped(router: IncrementalSemanticRouter, texts: Sequence[Labelled]) -> Ite
     yield from report(router, named)
     if (found := stranger_auroc(judge(router, named), "general")) is not None:
         yield f"\nout-of-domain AUROC against general: {found:.3f}"
-    changed = sum(len({router.route(text).best for text in variants(item.text)}) > 1 for item in texts)
-    yield f"same route with '?', a space, upper case: {1 - changed / len(texts):.3%}"
+    found = [[router.route(text).best for text in variants(item.text)] for item in texts]
+    same = np.mean([[best == row[0] for best in row[1:]] for row in found], axis=0)
+    names = ("with '?'", "with a space", "upper case", "lower case", "without .,!?")
+    yield "same route: " + ", ".join(f"{name} {share:.2%}" for name, share in zip(names, same, strict=True))
     prompts = judge(router, [(item.text, ROUTES[item.label]) for item in early_prompts()])
     yield "\nearly decisions on the long prompts of tools/router_packs/early.jsonl, within 35 % of the prompt:"
     for name, row in (("fitted thresholds", early(prompts)), ("naive rule", naive_early(prompts))):
@@ -143,7 +160,8 @@ def shipped(router: IncrementalSemanticRouter, texts: Sequence[Labelled]) -> Ite
 
 def variants(text: str) -> tuple[str, ...]:
     """The text, and as others might have written it."""
-    return text, f"{text}?", f"{text} ", text.upper(), text.lower()
+    bare = text.translate(str.maketrans("", "", ".,!?"))
+    return text, f"{text}?", f"{text} ", text.upper(), text.lower(), bare
 
 
 def _early_line(name: str, row: Early) -> str:

@@ -24,7 +24,7 @@ def main() -> None:
     with np.load(path) as found:
         texts, vectors, labels = found["texts"].tolist(), found["vectors"].astype(float), found["labels"].tolist()
         asked = texts[len(labels) :]
-    table = dict(zip(texts, vectors.tolist(), strict=True))
+    table = dict(zip(texts, vectors.tolist(), strict=True))  # of equal texts, equal vectors
 
     class Known(DenseEncoder):  # type: ignore[misc]  # the package is not in the environment that is checked
         """Looks vectors up."""
