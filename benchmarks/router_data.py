@@ -14,6 +14,9 @@ import numpy as np
 from app.routing.features import ROWS, rows_of
 from app.routing.fitting import Floats, Penalty
 from app.routing.recipe import Labelled, Options, Trace, fit_model, traced
+from app.routing.scoring import Collapsed
+from benchmarks.router_phrases import phrase_texts
+from benchmarks.router_teacher import Embed, taught
 from benchmarks.router_terms import term_texts
 
 ROUTES = (
@@ -30,10 +33,13 @@ ROUTES = (
 )
 STRANGER = -1
 PACKS = Path(__file__).resolve().parents[1] / "tools" / "router_packs"
-PACK_FAMILY, TERM_FAMILY = "packs", "terms"
-GROUPS = (("gsm8k", "humaneval", "banking77", "mgsm"), ("mmlu",), ("clinc150",))
-"""Families of sources that are left out together."""
-OPTIONS = Options(Penalty(1e-5, 1e-5, 30), {PACK_FAMILY: 4.0, TERM_FAMILY: 2.0}, 0.5)
+PACK_FAMILY, TERM_FAMILY, PHRASE_FAMILY, DEFINITION_FAMILY = "packs", "terms", "phrases", "wordnet"
+NO_PROMPTS = frozenset({TERM_FAMILY, PHRASE_FAMILY, DEFINITION_FAMILY})
+"""Families that teach words and are not what people write to a model."""
+FAMILIES = ("mmlu", "clinc150", "banking77", "gsm8k", "humaneval", "mgsm")
+"""Families of sources that are left out, one at a time."""
+FAVOURED = {PACK_FAMILY: 2.0, TERM_FAMILY: 1.0, PHRASE_FAMILY: 1.0, DEFINITION_FAMILY: 0.25}
+OPTIONS = Options(Penalty(1e-5, 1e-5, 60), FAVOURED, 0.5, NO_PROMPTS, 3)
 VECTOR_SCALE = 1.0
 """How far word vectors count beside words, chosen on sources that were left out."""
 
@@ -42,8 +48,9 @@ class Row(msgspec.Struct):
     """A line of a file."""
 
     text: str
-    domain: str
+    domain: str = ""
     source: str = PACK_FAMILY
+    lang: str = "en"
 
 
 _LINE = msgspec.json.Decoder(Row)
@@ -66,11 +73,17 @@ def labelled(text: str, domain: str, source: str) -> Labelled:
 
 
 def packs() -> Iterator[Labelled]:
-    """The packs' texts, each pack's file named for its domain, and those of terms."""
+    """The packs' texts, each pack's file named for its domain, and those of terms and phrases.
+
+    As in the labelled sources, what is not in English is `multilingual` whatever it is about, except in `coding`.
+    """
     yield from (labelled(text, domain, TERM_FAMILY) for text, domain in term_texts())
+    yield from (labelled(text, domain, PHRASE_FAMILY) for text, domain in phrase_texts())
     for domain in ROUTES:
         for line in (PACKS / f"{domain}.jsonl").read_bytes().splitlines():
-            yield labelled(msgspec.json.decode(line)["text"], domain, PACK_FAMILY)
+            row = _LINE.decode(line)
+            stays = row.lang == "en" or domain == "coding"
+            yield labelled(row.text, domain if stays else "multilingual", PACK_FAMILY)
 
 
 def early_prompts() -> list[Labelled]:
@@ -89,11 +102,13 @@ def word_vectors(path: Path) -> Floats:
     return table
 
 
-def left_out(texts: Sequence[Labelled], vectors: Floats) -> Iterator[Trace]:
-    """Traces of all texts but the packs', each by a model that has seen nothing of its family of sources.
+def model_of(texts: Sequence[Labelled], vectors: Floats, embed: Embed) -> Collapsed:
+    """The model of these texts, with what a teacher says of them."""
+    return fit_model(taught(texts, len(ROUTES), embed, NO_PROMPTS), ROUTES, OPTIONS, vectors)
 
-    Families that share no label are left out together, which is harder than one by one and takes fewer fits.
-    """
-    for group in GROUPS:
-        model = fit_model([item for item in texts if item.family not in group], ROUTES, OPTIONS, vectors)
-        yield from (traced(model, item) for item in texts if item.family in group)
+
+def left_out(texts: Sequence[Labelled], vectors: Floats, embed: Embed) -> Iterator[Trace]:
+    """Traces of the texts of all `FAMILIES`, each by a model that has seen nothing of its family of sources."""
+    for name in FAMILIES:
+        model = model_of([item for item in texts if item.family != name], vectors, embed)
+        yield from (traced(model, item) for item in texts if item.family == name)

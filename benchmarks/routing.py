@@ -8,10 +8,8 @@ time of a prompt and of a chunk. The files are described in `benchmarks.router_d
 from __future__ import annotations
 
 import argparse
-import re
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -20,27 +18,29 @@ from numpy.typing import NDArray
 
 import kernels
 from app.routing import built_in
+from app.routing.calibration import calibration_error
 from app.routing.evaluation import STRANGER as STRANGER_NAME
 from app.routing.evaluation import Early, early, judge, naive_early, report, stranger_auroc
-from app.routing.features import rows_of
-from app.routing.fitting import Examples, Floats
-from app.routing.recipe import Labelled, Trace, calibrate
+from app.routing.fitting import Floats
+from app.routing.recipe import Labelled, Trace, calibrate, observations
 from app.routing.router import IncrementalSemanticRouter
+from app.routing.scoring import Collapsed
 from app.routing.timeline import chunks
 from app.routing.weights import load
-from benchmarks.router_data import GROUPS, ROUTES, STRANGER, early_prompts, left_out, packs, read, word_vectors
+from benchmarks.router_baselines import Fit, centroids, keywords, majority, regression, semantic_router
+from benchmarks.router_data import (
+    FAMILIES,
+    NO_PROMPTS,
+    ROUTES,
+    STRANGER,
+    early_prompts,
+    left_out,
+    packs,
+    read,
+    word_vectors,
+)
+from tools.minilm import embedded
 
-KEYWORDS = {
-    "coding": "code function python java bug compile class script sql api def return",
-    "technical": "computer network server linux windows router install driver circuit voltage",
-    "math": "equation prove integral sum solve calculate how_many derivative theorem probability",
-    "science": "energy cell atom molecule planet reaction species force gene temperature",
-    "medical": "patient disease symptom treatment doctor blood pain drug diagnosis clinical",
-    "legal": "law court contract defendant plaintiff legal statute liability sue jurisdiction",
-    "finance": "bank account card money payment loan tax stock interest credit transfer",
-    "creative": "story poem write character novel lyrics roleplay dialogue scene haiku",
-}
-Predict = Callable[[Sequence[str]], list[int]]
 _RUNS = 300
 
 
@@ -49,37 +49,62 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="How well the router does, and what it costs.")
     parser.add_argument("files", type=Path, nargs="*", metavar="FILE", help="labelled texts; the last is for judging")
     parser.add_argument("--words", type=Path, help="of tools.word_vectors; needed for the part on sources left out")
+    parser.add_argument("--semantic-router", type=Path, metavar="PYTHON", help="an interpreter with that package")
     parser.add_argument("--precision", type=float, default=0.9)
     given = parser.parse_args()
     print(f"kernels: {kernels.select('auto').level}\n")
     router = built_in(given.precision, "default")
     if given.files and given.words:
-        print("\n".join(unseen([item for path in given.files for item in read(path)], word_vectors(given.words))))
+        texts = [item for path in given.files for item in read(path)]
+        print("\n".join(unseen(texts, word_vectors(given.words), baselines(given.semantic_router))))
     if given.files:
         print("\n".join(shipped(router, read(given.files[-1]))))
     print("\n".join(times()))
 
 
-def unseen(texts: Sequence[Labelled], vectors: Floats) -> Iterator[str]:
-    """Recall per domain on families that were left out, ours and of the baselines."""
+def unseen(texts: Sequence[Labelled], vectors: Floats, fits: Mapping[str, Fit]) -> Iterator[str]:
+    """Recall per domain on families that were left out one at a time, ours and of the baselines."""
     known = [*packs(), *(item for item in texts if item.label != STRANGER)]
-    traces = list(left_out(known, vectors))
-    columns = {"router": [int(np.argmax(trace.logits[-1])) for trace in traces]}
+    traces = list(left_out(known, vectors, embedded))
+    found = {"router": [int(np.argmax(trace.logits[-1])) for trace in traces]}
+    found |= {name: guessed(known, fit) for name, fit in fits.items()}
+    columns = {name: np.array(guesses) for name, guesses in found.items()}
     labels = np.array([trace.label for trace in traces])
-    for name, fit in (("majority", majority), ("keywords", keywords), ("centroids", centroids)):
-        columns[name] = []
-        for group in GROUPS:
-            predict = fit([item for item in known if item.family not in group])
-            columns[name] += predict([item.text for item in known if item.family in group])
-    yield "families of sources left out: recall"
-    yield f"{'domain':14}{'texts':>7}" + "".join(f"{name:>11}" for name in columns)
-    by_name = {name: np.array(found) for name, found in columns.items()}
+    yield "families of sources left out one at a time: recall"
+    yield f"{'domain':14}{'texts':>7}" + "".join(f"{name:>17}" for name in columns)
     for label in np.unique(labels):
         mine = labels == label
-        recalls = "".join(f"{(found[mine] == label).mean():11.3f}" for found in by_name.values())
+        recalls = "".join(f"{(guesses[mine] == label).mean():17.3f}" for guesses in columns.values())
         yield f"{ROUTES[label]:14}{mine.sum():7}{recalls}"
-    yield f"{'macro':21}" + "".join(f"{macro(found, labels):11.3f}" for found in by_name.values())
+    yield f"{'macro':21}" + "".join(f"{macro(guesses, labels):17.3f}" for guesses in columns.values())
     yield from calibrated(traces)
+
+
+def guessed(known: Sequence[Labelled], fit: Fit) -> list[int]:
+    """What a baseline says of each family's texts after it has seen all other prompts.
+
+    Lists of terms, phrases and definitions are for tables of words: sentence vectors do better without them.
+    """
+    prompts = [item for item in known if item.family not in NO_PROMPTS]
+    return [
+        label
+        for name in FAMILIES
+        for label in fit([item for item in prompts if item.family != name])(
+            [item.text for item in known if item.family == name]
+        )
+    ]
+
+
+def baselines(python: Path | None) -> dict[str, Fit]:
+    """By name; semantic-router only where there is an interpreter that has it."""
+    found = {
+        "majority": majority,
+        "keywords": keywords,
+        "centroids": centroids,
+        "MiniLM+LR": regression(embedded, balanced=False),
+        "MiniLM+LR even": regression(embedded, balanced=True),
+    }
+    return found | ({"semantic-router": semantic_router(embedded, python)} if python else {})
 
 
 def macro(found: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
@@ -88,58 +113,32 @@ def macro(found: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
 
 
 def calibrated(traces: Sequence[Trace]) -> Iterator[str]:
-    """What calibration on every other text left out does for the others."""
-    weights = load()
-    calibration, thresholds = calibrate(weights.model, traces[::2], traces[::2], [])
-    temperature = calibration.temperature
-    right = answers = 0
-    for trace in traces[1::2]:
-        z = np.array(trace.logits[-1]) / max(temperature[0] + temperature[1] / np.sqrt(trace.tokens[-1] + 1), 0.05)
-        p = np.exp(z - z.max()) / np.exp(z - z.max()).sum()
-        best = int(p.argmax())
-        if p[best] >= thresholds.at(ROUTES[best], 0.9):
-            answers, right = answers + 1, right + (best == trace.label)
-    share = answers / max(len(traces[1::2]), 1)
-    yield f"precision where it answers {right / max(answers, 1):.3f} (asked for 0.90), coverage {share:.3f}\n"
+    """What calibration on some of the texts left out does for the others: every second one, and other families."""
+    model = load().model  # only its routes count
+    halves = answers(model, traces[::2], traces[1::2])
+    apart = [
+        point
+        for name in FAMILIES
+        for point in answers(model, [t for t in traces if t.family != name], [t for t in traces if t.family == name])
+    ]
+    for name, points in (("the other half", halves), ("other families", apart)):
+        taken = [right for _, right, answers_it in points if answers_it]
+        error = calibration_error(np.array([p for p, _, _ in points]), np.array([right for _, right, _ in points]))
+        yield (
+            f"calibrated on {name}: precision where it answers {np.mean(taken or [False]):.3f} (asked for 0.90), "
+            f"coverage {len(taken) / max(len(points), 1):.3f}, calibration error {error:.3f}"
+        )
+    yield ""
 
 
-def majority(texts: Sequence[Labelled]) -> Predict:
-    """Always the label that most texts have."""
-    best = Counter(item.label for item in texts).most_common(1)[0][0]
-    return lambda asked: [best for _ in asked]
-
-
-def keywords(_: Sequence[Labelled]) -> Predict:
-    """The domain with most keywords in the text; `general` where there is none."""
-    lists = {ROUTES.index(name): set(words.split()) for name, words in KEYWORDS.items()}
-
-    def predict(text: str) -> int:
-        words = re.findall(r"\w+", text.lower())
-        hits = {label: sum(word in wanted for word in words) for label, wanted in lists.items()}
-        best = max(hits, key=lambda label: hits[label])
-        if hits[best]:
-            return best
-        return ROUTES.index("general" if text.isascii() else "multilingual")
-
-    return lambda asked: [predict(text) for text in asked]
-
-
-def centroids(texts: Sequence[Labelled]) -> Predict:
-    """The nearest of the labels' centroids, by cosine, over the router's own features weighted by their rarity."""
-    examples = Examples.of([rows_of(item.text) for item in texts])
-    rarity = np.log(len(texts) / np.maximum(examples.document_frequency(), 1)).astype(np.float32)
-    table = np.zeros((len(rarity), len(ROUTES)), np.float32)
-    values = examples.counts * rarity[examples.rows]
-    owner = np.repeat(np.arange(len(examples)), examples.lengths())
-    values /= np.maximum(np.sqrt(examples.sums(values * values)), 1e-6)[owner]
-    np.add.at(table, (examples.rows, np.array([item.label for item in texts])[owner]), values)
-    table /= np.maximum(np.linalg.norm(table, axis=0), 1e-6)
-
-    def predict(text: str) -> int:
-        rows = rows_of(text)
-        return int((table[rows] * rarity[rows, None]).sum(0).argmax())
-
-    return lambda asked: [predict(text) for text in asked]
+def answers(model: Collapsed, known: Sequence[Trace], asked: Sequence[Trace]) -> list[tuple[float, bool, bool]]:
+    """Per text of `asked`: confidence, whether it is right, and whether it answers, as calibrated on `known`."""
+    calibration, thresholds = calibrate(model, known, known, [])
+    whole = observations(asked, whole=True)
+    p = whole.probabilities(calibration.temperature)
+    best = p.argmax(1)
+    limits = [thresholds.at(model.routes[route], 0.9) for route in best]
+    return list(zip(p.max(1).tolist(), (best == whole.labels).tolist(), (p.max(1) >= limits).tolist(), strict=True))
 
 
 def shipped(router: IncrementalSemanticRouter, texts: Sequence[Labelled]) -> Iterator[str]:
@@ -148,8 +147,10 @@ def shipped(router: IncrementalSemanticRouter, texts: Sequence[Labelled]) -> Ite
     yield from report(router, named)
     if (found := stranger_auroc(judge(router, named), "general")) is not None:
         yield f"\nout-of-domain AUROC against general: {found:.3f}"
-    changed = sum(len({router.route(text).best for text in variants(item.text)}) > 1 for item in texts)
-    yield f"same route with '?', a space, upper case: {1 - changed / len(texts):.3%}"
+    found = [[router.route(text).best for text in variants(item.text)] for item in texts]
+    same = np.mean([[best == row[0] for best in row[1:]] for row in found], axis=0)
+    names = ("with '?'", "with a space", "upper case", "lower case", "without .,!?")
+    yield "same route: " + ", ".join(f"{name} {share:.2%}" for name, share in zip(names, same, strict=True))
     prompts = judge(router, [(item.text, ROUTES[item.label]) for item in early_prompts()])
     yield "\nearly decisions on the long prompts of tools/router_packs/early.jsonl, within 35 % of the prompt:"
     for name, row in (("fitted thresholds", early(prompts)), ("naive rule", naive_early(prompts))):
@@ -159,7 +160,8 @@ def shipped(router: IncrementalSemanticRouter, texts: Sequence[Labelled]) -> Ite
 
 def variants(text: str) -> tuple[str, ...]:
     """The text, and as others might have written it."""
-    return text, f"{text}?", f"{text} ", text.upper(), text.lower()
+    bare = text.translate(str.maketrans("", "", ".,!?"))
+    return text, f"{text}?", f"{text} ", text.upper(), text.lower(), bare
 
 
 def _early_line(name: str, row: Early) -> str:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from kernels.arguments import Ids, address, count
 from kernels.levels import functions
 from kernels.reference import features as reference
+from kernels.reference.ascii_features import ascii_features, takes
 
 MOST_BUCKETS = 2**31
 _IDS_PER_BYTE = 3  # a word of n letters has 3 n - 1 features
@@ -49,8 +50,14 @@ def text_features(chunk: bytes, state: TextState, last: bool = False) -> Ids:
         raise ValueError(f"state must be a TextState, not {type(state).__name__}")
     native = functions()
     if native is None:
-        return np.array(reference.text_features(state.words, chunk, last, state.buckets), np.int64)
+        return _in_numpy(state, chunk, last)
     found, ids = np.empty(1, np.int64), np.empty(_IDS_PER_BYTE * len(chunk) + _IDS_OF_STATE, np.int64)
     to = (address(ids), address(found))
     native["text_features"](address(state.words), chunk, len(chunk), bool(last), state.buckets, *to)
     return ids[: found[0]].copy()
+
+
+def _in_numpy(state: TextState, chunk: bytes, last: bool) -> Ids:
+    if takes(state.words, chunk) and (found := ascii_features(state.words, chunk, last, state.buckets)) is not None:
+        return found
+    return np.array(reference.text_features(state.words, chunk, last, state.buckets), np.int64)

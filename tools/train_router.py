@@ -1,10 +1,10 @@
 """Fit the router that ships: `models/router/router.bin`.
 
-    python -m tools.train_router TRAIN.jsonl --words WORDS.npz
+    python -m tools.train_router TRAIN.jsonl DEFINITIONS.jsonl --words WORDS.npz
 
-Needs `python -m tools.word_vectors WORDS.npz` first. Besides the model itself, some are fitted without families
-of sources and two on halves of all texts: temperature, thresholds and the test for strangers come from what these
-say of the texts that they have not seen. A few minutes on two cores.
+Needs `python -m tools.word_vectors WORDS.npz` and `python -m tools.definitions DEFINITIONS.jsonl` first. Besides the
+model itself, six are fitted without one family of sources and two on halves of all texts: temperature, thresholds and
+the test for strangers come from what these say of the texts that they have not seen. Ten minutes on two cores.
 """
 
 import argparse
@@ -12,11 +12,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from app.routing.fitting import Floats
-from app.routing.recipe import Labelled, Trace, calibrate, fit_model, traced
+from app.routing.recipe import Labelled, Trace, calibrate, traced
 from app.routing.scoring import Collapsed
 from app.routing.weights import Weights, save
 from app.routing.weights_file import BUILT_IN
-from benchmarks.router_data import OPTIONS, ROUTES, STRANGER, left_out, packs, read, word_vectors
+from benchmarks.router_data import NO_PROMPTS, STRANGER, left_out, model_of, packs, read, word_vectors
+from tools.minilm import embedded
 
 
 def main() -> None:
@@ -29,10 +30,10 @@ def main() -> None:
     vectors = word_vectors(given.words)
     texts = [*packs(), *(item for path in given.train for item in read(path))]
     known = [item for item in texts if item.label != STRANGER]
-    unseen, halves = list(left_out(known, vectors)), list(of_halves(texts, vectors))
+    unseen, halves = list(left_out(known, vectors, embedded)), list(of_halves(texts, vectors))
     inside = [trace for trace in halves if trace.label != STRANGER]
     outside = [trace for trace in halves if trace.label == STRANGER]
-    model = fit_model(known, ROUTES, OPTIONS, vectors)
+    model = model_of(known, vectors, embedded)
     calibration, thresholds = calibrate(model, [*inside, *unseen], inside, outside)
     calibrated = Collapsed(model.routes, model.table, model.scale, model.bias, calibration)
     given.out.parent.mkdir(parents=True, exist_ok=True)
@@ -41,11 +42,11 @@ def main() -> None:
 
 
 def of_halves(texts: Sequence[Labelled], vectors: Floats) -> Iterator[Trace]:
-    """Traces of all texts, each by a model of the half that it is not in."""
+    """Traces of all prompts, each by a model of the half that it is not in."""
     for half in (0, 1):
         known = [item for item in texts[half::2] if item.label != STRANGER]
-        model = fit_model(known, ROUTES, OPTIONS, vectors)
-        yield from (traced(model, item) for item in texts[1 - half :: 2])
+        model = model_of(known, vectors, embedded)
+        yield from (traced(model, item) for item in texts[1 - half :: 2] if item.family not in NO_PROMPTS)
 
 
 if __name__ == "__main__":

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.routing.decisions import EARLY_LENGTHS, NEVER, PRECISIONS, least_confidence
+from app.routing.decisions import PRECISIONS, least_confidence
 from app.routing.features import Ids
 from app.routing.scoring import Scores
 
 Doubles = NDArray[np.float64]
 
-AGREEMENT = 0.95
-"""How often an early decision must be the one on the whole text, by Wilson's lower bound."""
 _BINS = 10
 
 
@@ -93,17 +91,6 @@ def route_thresholds(probabilities: Doubles, labels: Ids, routes: int) -> list[t
         pairs = confidence[mine].tolist(), right.tolist()
         found.append(tuple(least_confidence(*pairs, precision) for precision in PRECISIONS))
     return found
-
-
-def early_thresholds(tokens: Ids, confidence: Doubles, agrees: NDArray[np.bool_]) -> tuple[float, ...]:
-    """Per stretch of `EARLY_LENGTHS`, the least confidence whose decisions agree with those on whole texts."""
-    edges = [*EARLY_LENGTHS, np.iinfo(np.int64).max]
-    found = []
-    for begin, end in zip(edges, edges[1:], strict=False):
-        mine = (tokens >= begin) & (tokens < end)
-        enough = mine.sum() >= 20
-        found.append(least_confidence(confidence[mine].tolist(), agrees[mine].tolist(), AGREEMENT) if enough else NEVER)
-    return tuple(found)
 
 
 def calibration_error(confidence: Doubles, right: NDArray[np.bool_]) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,28 +86,20 @@ class Design:
         here = places[examples.rows] >= 0
         self.texts, self.rows, self.width = len(examples), places[examples.rows[here]], len(kept)
         self.values, self.of_text = scaled[here].astype(np.float32), of_text[here]
-        self._begin = np.searchsorted(self.of_text, np.arange(self.texts))
-        self._by_row = np.argsort(self.rows, kind="stable")
-        self._row_begin = np.searchsorted(self.rows[self._by_row], np.arange(self.width))
 
     def forward(self, head: Floats) -> Floats:
         """Scores [texts, routes] of a head [rows that count, routes]."""
-        return _reduced(head[self.rows] * self.values[:, None], self._begin, len(self.rows))
+        columns = np.ascontiguousarray(head.T)  # a column's values are gathered from all over it
+        return _stacked([np.bincount(self.of_text, self.values * one[self.rows], self.texts) for one in columns])
 
     def backward(self, errors: Floats) -> Floats:
         """The gradient [rows that count, routes] for errors [texts, routes]."""
-        order = self._by_row
-        products = errors[self.of_text[order]] * self.values[order, None]
-        return _reduced(products, self._row_begin, len(order))
+        columns = np.ascontiguousarray(errors.T)
+        return _stacked([np.bincount(self.rows, self.values * one[self.of_text], self.width) for one in columns])
 
 
-def _reduced(values: Floats, begins: Ids, size: int) -> Floats:
-    """Sums between beginnings; zero where a stretch is empty, which `reduceat` does not do by itself."""
-    total = np.zeros((len(begins), values.shape[1]), np.float32)
-    some = np.flatnonzero(np.diff(np.append(begins, size)))
-    if some.size:
-        total[some] = np.add.reduceat(values, begins[some], axis=0)
-    return total
+def _stacked(columns: Sequence[NDArray[Any]]) -> Floats:
+    return np.stack(columns, axis=1).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +120,20 @@ class Penalty:
     iterations: int = 60
 
 
-def fit_head(design: Design, labels: Ids, routes: int, importance: Floats, penalty: Penalty) -> Head:
-    """Multinomial logistic regression: `labels[texts]` are routes, `importance[texts]` sums to anything."""
+def one_hot(labels: Ids, routes: int) -> Floats:
+    """[texts, routes]: 1 at each text's route."""
+    target = np.zeros((len(labels), routes), np.float32)
+    target[np.arange(len(labels)), labels] = 1
+    return target
+
+
+def fit_head(design: Design, labels: Ids | Floats, routes: int, importance: Floats, penalty: Penalty) -> Head:
+    """Multinomial logistic regression: `labels[texts]` are routes, or `labels[texts, routes]` how far each is one.
+
+    `importance[texts]` sums to anything.
+    """
     share = (importance / importance.sum()).astype(np.float32)
-    target = np.zeros((design.texts, routes), np.float32)
-    target[np.arange(design.texts), labels] = 1
+    target = one_hot(labels.astype(np.int64), routes) if labels.ndim == 1 else labels.astype(np.float32)
     dense = np.zeros((design.texts, 0), np.float32) if design.dense is None else design.dense
     sizes = (design.width * routes, dense.shape[1] * routes)
 

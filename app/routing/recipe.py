@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,19 +11,21 @@ from numpy.typing import NDArray
 
 from app.routing.calibration import (
     Observations,
-    early_thresholds,
     fit_stranger_test,
     fit_temperature,
     route_thresholds,
     stranger_features,
 )
-from app.routing.decisions import STABLE_CHUNKS, Thresholds
+from app.routing.decisions import FEWEST_TOKENS, STABLE_CHUNKS, Thresholds
 from app.routing.features import ROWS, FeatureState, Ids, encode
-from app.routing.fitting import Design, Examples, Floats, Penalty, feature_weights, fit_head
+from app.routing.fitting import Design, Examples, Floats, Penalty, feature_weights, fit_head, one_hot
+from app.routing.passages import Point, early_thresholds
 from app.routing.scoring import Calibration, Collapsed, Scores, collapsed
 from app.routing.timeline import chunks
 
-CHUNK_TOKENS = 16
+CHUNK_TOKENS = 8
+LONG_TOKENS = 64
+"""Tokens of a text on whose beginnings early decisions are fitted."""
 FEWEST_TEXTS = 2
 """Texts that a row must be in to have a weight of its own."""
 _TEMPERED = 0.25
@@ -32,11 +34,15 @@ _TEMPERED = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A text with its route's place and the family of sources that it comes from."""
+    """A text with its route's place and the family of sources that it comes from.
+
+    `shares` says how far it belongs to each route, where that is not all to the one.
+    """
 
     text: str
     label: int
     family: str
+    shares: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +61,15 @@ class Trace:
 class Options:
     """Penalties, how much more a text of `favoured` families counts, and how far labels are balanced.
 
-    `balance` 0 lets labels count as they come, 1 lets all count the same.
+    `balance` 0 lets labels count as they come, 1 lets all count the same. A feature is new to the model when fewer
+    than `familiar` texts have it, those of `background` families apart, which are not what people write.
     """
 
     penalty: Penalty = field(default_factory=lambda: Penalty(3e-6, 1e-5, 40))
     favoured: dict[str, float] = field(default_factory=dict)
     balance: float = 0.0
+    background: frozenset[str] = frozenset()
+    familiar: int = 1
 
 
 def fit_model(
@@ -72,15 +81,24 @@ def fit_model(
     frequency = examples.document_frequency()
     weights = feature_weights(frequency, len(texts))
     kept = np.flatnonzero(frequency >= min(FEWEST_TEXTS, len(texts)))
-    labels = np.array([item.label for item in texts])
+    labels = one_hot(np.array([item.label for item in texts]), len(routes))
+    for place, item in enumerate(texts):
+        if item.shares:
+            labels[place] = item.shares
     design = Design(examples, weights, kept, vectors)
     head = fit_head(design, labels, len(routes), importances(texts, options), options.penalty)
     scores = np.zeros((ROWS, len(routes)), np.float32)
     scores[kept] = head.rows
     if vectors is not None and head.dense is not None:
         scores += vectors @ head.dense
-    table, scale = collapsed(scores * weights[:, None], weights, frequency > 0)
+    table, scale = collapsed(scores * weights[:, None], weights, familiar(state_rows, texts, options))
     return Collapsed(routes, table, scale, tuple(head.bias.tolist()))
+
+
+def familiar(rows: Sequence[Ids], texts: Sequence[Labelled], options: Options) -> NDArray[np.bool_]:
+    """Which rows are not new, [ROWS]."""
+    prompts = [found for found, item in zip(rows, texts, strict=True) if item.family not in options.background]
+    return np.asarray(Examples.of(prompts).document_frequency() >= options.familiar)
 
 
 def importances(texts: Sequence[Labelled], options: Options) -> Floats:
@@ -139,7 +157,7 @@ def calibrate(
     limit = float(np.quantile([s.out_of_domain for s in whole_scores(model, calibration, inside)], KEPT))
     whole = observations(known, whole=True)
     found = route_thresholds(whole.probabilities(temperature), whole.labels, len(model.routes))
-    early = early_thresholds(*_early_points(known, temperature))
+    early = early_thresholds([stable_points(t, temperature) for t in known if t.tokens[-1] >= LONG_TOKENS])
     return calibration, Thresholds(dict(zip(model.routes, found, strict=True)), early, limit)
 
 
@@ -153,19 +171,12 @@ def whole_scores(model: Collapsed, calibration: Calibration, traces: Sequence[Tr
     return [again.scores(trace.sums[-1], trace.features[-1], trace.tokens[-1]) for trace in traces]
 
 
-def _early_points(
-    traces: Sequence[Trace], temperature: tuple[float, float]
-) -> tuple[Ids, NDArray[np.float64], NDArray[np.bool_]]:
-    """Tokens and confidence where the same route was best twice in a row, and whether it was at last."""
-    points = [point for trace in traces for point in _stable_points(trace, temperature)]
-    tokens, confidence, agrees = zip(*points, strict=True) if points else ((), (), ())
-    return np.array(tokens, np.int64), np.array(confidence, np.float64), np.array(agrees, np.bool_)
-
-
-def _stable_points(trace: Trace, temperature: tuple[float, float]) -> Iterator[tuple[int, float, bool]]:
+def stable_points(trace: Trace, temperature: tuple[float, float]) -> list[Point]:
+    """Where the same route was best twice in a row: what an early decision could go by."""
     probabilities = observations([trace], whole=False).probabilities(temperature)
-    best, stable = probabilities.argmax(1), 0
+    best, stable, found = probabilities.argmax(1), 0, []
     for i in range(len(best) - 2):  # the last chunk is no beginning, and the whole text comes after it
         stable = stable + 1 if i and best[i] == best[i - 1] else 1
-        if stable >= STABLE_CHUNKS:
-            yield trace.tokens[i], float(probabilities[i].max()), bool(best[i] == best[-1])
+        if stable >= STABLE_CHUNKS and trace.tokens[i] >= FEWEST_TOKENS:
+            found.append((trace.tokens[i], float(probabilities[i].max()), bool(best[i] == best[-1])))
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +52,8 @@ def folded(c: int) -> int:
     return c + (c & 1) if _within(c, ((0x139, 0x148), (0x179, 0x17E))) else c
 
 
-def _hash(values: list[int]) -> int:
+def fnv(values: Iterable[int]) -> int:
+    """FNV-1a over whole numbers, in 32 bits."""
     found = _EMPTY_HASH
     for value in values:
         found = (found ^ value) * 16777619 & _MASK
@@ -71,17 +72,17 @@ def _ngrams(word: list[int]) -> Iterator[Feature]:
     padded = [ord("<"), *word, ord(">")]
     for begin in range(len(padded) - 2):
         for n in range(3, min(5, len(padded) - begin) + 1):
-            yield _hash(padded[begin : begin + n]), n
+            yield fnv(padded[begin : begin + n]), n
 
 
 def _end_word(state: State, ngrams: bool = True) -> Iterator[Feature]:
     word = state[: state[LENGTH]].tolist()
     if not word:
         return
-    found = _hash(word)
+    found = fnv(word)
     yield found, WORD
     if state[HAS_PREVIOUS]:
-        yield _hash([int(state[PREVIOUS]), found]), PAIR
+        yield fnv([int(state[PREVIOUS]), found]), PAIR
     if ngrams:
         yield from _ngrams(word)
     state[LENGTH], state[PREVIOUS], state[HAS_PREVIOUS] = 0, found, 1

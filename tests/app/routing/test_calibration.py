@@ -7,12 +7,11 @@ from app.routing.calibration import (
     Observations,
     auroc,
     calibration_error,
-    early_thresholds,
     fit_stranger_test,
     fit_temperature,
     route_thresholds,
 )
-from app.routing.decisions import NEVER, PRECISIONS
+from app.routing.decisions import PRECISIONS
 
 
 def drawn(n: int, temperature: float) -> Observations:
@@ -64,10 +63,3 @@ def test_thresholds_rise_with_the_precision() -> None:
 def test_a_route_with_few_examples_asks_for_the_precision_itself() -> None:
     observed = drawn(30, 1.0)
     assert route_thresholds(observed.probabilities((1.0, 0.0)), observed.labels, 3)[0] == PRECISIONS
-
-
-def test_no_early_decision_where_nothing_agrees() -> None:
-    tokens, confidence = np.full(100, 20), np.linspace(0.5, 1, 100)
-    assert early_thresholds(tokens, confidence, np.zeros(100, bool)) == (NEVER,) * 6
-    found = early_thresholds(tokens, confidence, confidence > 0.7)
-    assert found[0] == NEVER and 0.6 < found[1] < 0.75

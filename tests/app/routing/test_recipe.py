@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from app.routing.recipe import Labelled, Options, calibrate, fit_model, importances, traced
+from app.routing.features import rows_of
+from app.routing.recipe import Labelled, Options, calibrate, familiar, fit_model, importances, traced
 from app.routing.scoring import Collapsed
 from tests.app.routing.small import ROUTES, TEXTS, model
 
@@ -38,3 +39,17 @@ def test_calibration_is_plain_numbers() -> None:
     assert set(thresholds.by_route) == set(ROUTES)
     again = Collapsed(ROUTES, model().table, model().scale, model().bias, calibration)
     assert again.scores(traces[0].sums[-1], traces[0].features[-1], 5).confidence <= 1
+
+
+def test_a_feature_is_familiar_by_the_prompts_that_have_it() -> None:
+    texts = [
+        Labelled("alpha", 0, "a"),
+        Labelled("alpha", 0, "a"),
+        Labelled("beta", 0, "words"),
+        Labelled("beta", 0, "a"),
+    ]
+    rows = [rows_of(item.text) for item in texts]
+    found = familiar(rows, texts, Options(background=frozenset({"words"}), familiar=2))
+    assert found[rows_of("alpha")].all()
+    assert not found[rows_of("beta")].any()
+    assert familiar(rows, texts, Options())[rows_of("beta")].all()
