@@ -147,8 +147,8 @@ def shipped(router: IncrementalSemanticRouter, texts: Sequence[Labelled]) -> Ite
     yield from report(router, named)
     if (found := stranger_auroc(judge(router, named), "general")) is not None:
         yield f"\nout-of-domain AUROC against general: {found:.3f}"
-    found = [[router.route(text).best for text in variants(item.text)] for item in texts]
-    same = np.mean([[best == row[0] for best in row[1:]] for row in found], axis=0)
+    routed = [[router.route(text).best for text in variants(item.text)] for item in texts]
+    same = np.mean([[best == row[0] for best in row[1:]] for row in routed], axis=0)
     names = ("with '?'", "with a space", "upper case", "lower case", "without .,!?")
     yield "same route: " + ", ".join(f"{name} {share:.2%}" for name, share in zip(names, same, strict=True))
     prompts = judge(router, [(item.text, ROUTES[item.label]) for item in early_prompts()])
