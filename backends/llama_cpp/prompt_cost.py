@@ -6,6 +6,7 @@ the latest chunks by medians (Theil and Sen), since now and then one has to wait
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from itertools import combinations
 from statistics import median
@@ -60,7 +61,6 @@ class PromptCost:
 
     def tokens_in(self, seconds: float, depth: int) -> float:
         """How many tokens after `depth` others take so long; the cost has to be known."""
-        tokens = 0.0
-        for _ in range(3):  # the line at the middle of what it gives itself
-            tokens = seconds / self.token(depth + tokens / 2)
-        return tokens
+        first_s = self.token(depth)
+        # The root of tokens * (first_s + slope_s * tokens / 2) = seconds, in the form that allows a slope of 0.
+        return 2 * seconds / (first_s + math.sqrt(first_s**2 + 2 * self._slope_s * seconds))
