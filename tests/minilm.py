@@ -127,6 +127,11 @@ def reference_of_ids(ids: Sequence[int]) -> Floats:
     return np.asarray(mean / np.linalg.norm(mean))
 
 
+def cache_folder() -> Path:
+    """Where what was fetched or computed of the model lies."""
+    return _CACHE
+
+
 def _heads(x: Floats) -> Floats:
     """(tokens, width) as (heads, tokens, width of a head)."""
     return x.reshape(len(x), HEADS, -1).transpose(1, 0, 2)
