@@ -1,4 +1,4 @@
-"""The static embedding as an engine of this process: it takes microseconds, so it needs neither a worker nor a queue."""
+"""The static embedding as an engine of this process: it takes microseconds, so it needs no worker and no queue."""
 
 from __future__ import annotations
 

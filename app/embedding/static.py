@@ -35,7 +35,7 @@ class StaticEmbedder:
     @property
     def width(self) -> int:
         """Numbers in a vector."""
-        return self._table.shape[1]
+        return int(self._table.shape[1])
 
     @property
     def parameters(self) -> int:

@@ -36,7 +36,7 @@ Ids = tuple[int, ...]
 
 
 class _Characters(dict[int, str]):
-    """What becomes of every character, worked out when it is first seen: nothing, a space, a word of its own, itself."""
+    """What becomes of a character, worked out when it is first seen: nothing, a space, a word of its own, itself."""
 
     def __missing__(self, code: int) -> str:
         found = self[code] = _written(chr(code))
