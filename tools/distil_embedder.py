@@ -33,6 +33,7 @@ BUCKETS = 512
 DEFINITIONS = 40_000
 SMOOTHING = 3e-4
 SCHEDULE = Schedule(epochs=9, rate=0.006, floor=0.01)
+APART = 0.5
 _CLASS, _SEPARATOR = 101, 102
 _BATCH = 1024
 
@@ -85,7 +86,7 @@ def distilled(tokens: WordPiece, texts: Sequence[str], teacher: Floats) -> Float
     wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
     rows[bags.used] = fitted(rows[bags.used], bags, wanted, SCHEDULE)
     nothing = encoded(np.array([[_CLASS, _SEPARATOR]])) @ axes
-    return np.concatenate([rows[FIRST:], unknown_rows(rows[FIRST:]), nothing]).astype(np.float32)
+    return np.concatenate([rows[FIRST:], unknown_rows(rows[FIRST:], rows[tokens.unknown]), nothing]).astype(np.float32)
 
 
 def of_tokens(count: int) -> Floats:
@@ -109,10 +110,11 @@ def weights(bags: Bags, count: int) -> Floats:
     return np.asarray(SMOOTHING / (SMOOTHING + share), np.float32)
 
 
-def unknown_rows(rows: Floats) -> Floats:
-    """[BUCKETS, width]: directions by chance, as long and as wide on each axis as those of tokens are."""
+def unknown_rows(rows: Floats, unknown: Floats) -> Floats:
+    """[BUCKETS, width]: the row of `[UNK]`, and by chance a direction that tells words apart."""
     chance = np.random.default_rng(2).standard_normal((BUCKETS, rows.shape[1])) * rows.std(0)
-    return np.asarray(chance * np.linalg.norm(rows, axis=1).mean() / np.linalg.norm(chance, axis=1).mean(), np.float32)
+    length = np.linalg.norm(rows, axis=1).mean() / np.linalg.norm(chance, axis=1).mean()
+    return np.asarray(unknown + APART * length * chance, np.float32)
 
 
 if __name__ == "__main__":

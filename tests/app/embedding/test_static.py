@@ -25,7 +25,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def unit(vector: np.ndarray) -> np.ndarray:
-    return vector / np.linalg.norm(vector)
+    return np.asarray(vector / np.linalg.norm(vector))
 
 
 def test_a_vector_is_the_sum_of_the_rows_of_the_tokens(path: Path) -> None:
