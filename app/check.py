@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 
 import kernels
+from app.embedding.file import read as read_embedder
+from app.hashed_file import DamagedFileError
 from app.routing.weights_file import DamagedWeightsError, read
 from app.settings import Settings, SettingsError
 from backends.base import ModelUnavailableError
@@ -41,9 +43,22 @@ def check_router() -> None:
         raise SettingsError([f"The router's weights: {error}"]) from None
 
 
+def check_embedder(settings: Settings) -> None:
+    """See that the embedding that ships is as it was written, where it serves.
+
+    Raises:
+        SettingsError: it is not.
+    """
+    if settings.embedding.name is None:
+        try:
+            read_embedder()
+        except DamagedFileError as error:
+            raise SettingsError([f"The static embedding: {error}"]) from None
+
+
 def problems(settings: Settings) -> Iterator[str]:
     """One line per file that is missing or is not what it should be, and per setting that the machine cannot follow."""
-    for check in (partial(select_kernels, settings), check_router):
+    for check in (partial(select_kernels, settings), check_router, partial(check_embedder, settings)):
         try:
             check()
         except SettingsError as error:

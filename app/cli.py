@@ -38,10 +38,11 @@ def serve(_: argparse.Namespace) -> int:
     """Serve until a signal."""
     settings = Settings.load()
     from app import logs, server  # after the settings: a bad variable is said without loading a server
-    from app.check import check_router, select_kernels
+    from app.check import check_embedder, check_router, select_kernels
 
     select_kernels(settings)
     check_router()
+    check_embedder(settings)
     server.leave_quietly()
     logs.configure(settings.logging.effective_level, [key.get_secret_value() for key in settings.server.api_keys])
     try:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from backends.base import LoadableEngine, ModelUnavailableError
-from backends.types import EngineConfig, EngineName, Task
+from backends.types import EngineConfig, Maker, Task
 
 Creator = Callable[[EngineConfig], LoadableEngine]
 
@@ -60,7 +60,7 @@ def _stub_embedder(config: EngineConfig) -> LoadableEngine:
     return StubEmbedder(config)
 
 
-CREATORS: Mapping[tuple[EngineName, Task], Creator] = MappingProxyType(
+CREATORS: Mapping[tuple[Maker, Task], Creator] = MappingProxyType(
     {
         ("llama_cpp", "generate"): _llama_cpp,
         ("llama_cpp", "embed"): _llama_cpp_embedder,

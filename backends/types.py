@@ -14,6 +14,8 @@ from msgspec import Struct
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 EngineName = Literal["llama_cpp", "vllm", "stub"]
+Maker = EngineName | Literal["static"]
+"""Engines that a worker hosts, and the one that needs none."""
 Task = Literal["generate", "embed"]
 Switch = Literal["auto", "on", "off"]
 Speculation = Literal["off", "ngram"]
@@ -258,7 +260,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     parameters: int
     size_bytes: int
     chat_format: str
-    engine: EngineName
+    engine: Maker
     engine_version: str
 
 
@@ -337,7 +339,7 @@ class EngineConfig(Struct, frozen=True, kw_only=True):
     the stub understands, already validated by the settings.
     """
 
-    engine: EngineName
+    engine: Maker
     model: str
     alias: str
     cache_dir: str

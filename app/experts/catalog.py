@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from app.embedding.file import BUILT_IN
 from app.errors import UnknownModelError
-from app.settings.sections import DEFAULT_MODEL_IDS
+from app.settings.sections import DEFAULT_MODEL_IDS, STATIC_EMBEDDER_ID
 from backends.base import UnsupportedError
 from backends.types import EngineConfig, Task
 
@@ -59,9 +60,9 @@ class Catalog:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """The model that writes, and the embedding model if the settings name one."""
-        configs = [settings.engine_config(), settings.embedding_config()]
-        return cls([Expert(config.alias, config) for config in configs if config is not None])
+        """The model that writes, and the embedding model that the settings name, or the one that ships."""
+        configs = [settings.engine_config(), settings.embedding_config() or _static(settings)]
+        return cls([Expert(config.alias, config) for config in configs])
 
     def targets(self, task: Task | None = None) -> Iterator[Target]:
         """All that can be asked for (a task), under the ids that clients see: each expert, then its adapters."""
@@ -105,6 +106,12 @@ class Catalog:
     def resolve(self, model: str | None) -> Expert:
         """The expert alone, where adapters make no difference; raises as `locate` does."""
         return self.locate(model).expert
+
+
+def _static(settings: Settings) -> EngineConfig:
+    return EngineConfig(
+        engine="static", model=str(BUILT_IN), alias=STATIC_EMBEDDER_ID, cache_dir=settings.cache_dir, task="embed"
+    )
 
 
 def _names(expert: Expert) -> Iterator[tuple[str, Target]]:

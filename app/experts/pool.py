@@ -49,10 +49,12 @@ class EnginePool:
         launchers: dict[EngineName, Launcher] = {
             engine: worker_launcher(settings.interpreter(engine), settings.worker_environment(engine=engine))
             for engine in {expert.config.engine for expert in catalog.experts}
+            if engine != "static"
         }
 
         async def launch(expert: Expert, progress: Callable[[float], None]) -> SupervisedEngine:
-            return await launchers[expert.config.engine](expert, progress)
+            engine = expert.config.engine
+            return await (launch_static if engine == "static" else launchers[engine])(expert, progress)
 
         return cls(catalog.experts, launch, limits)
 
@@ -105,3 +107,11 @@ def worker_launcher(python: str, environment: Mapping[str, str]) -> Launcher:
         return await launch(expert.config, python=python, environment=environment, on_progress=progress)
 
     return launch_worker
+
+
+async def launch_static(expert: Expert, progress: Callable[[float], None]) -> SupervisedEngine:
+    """The embedding that ships, in this process."""
+    from app.embedding.engine import launch
+
+    progress(0.0)
+    return await launch(expert.id)

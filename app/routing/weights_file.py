@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
+
+from app import hashed_file
+from app.hashed_file import DamagedFileError as DamagedWeightsError
+
+__all__ = ["BUILT_IN", "MAGIC", "DamagedWeightsError", "read", "write"]
 
 BUILT_IN = Path(__file__).resolve().parents[2] / "models" / "router" / "router.bin"
 MAGIC = b"JARVISR1"
-_BEGIN = len(MAGIC) + 32
-
-
-class DamagedWeightsError(Exception):
-    """The file is missing, or not what was written; the message says which."""
 
 
 def write(path: Path, body: bytes) -> None:
-    """Write the file: what it is, the SHA-256 of its body, the body."""
-    path.write_bytes(MAGIC + hashlib.sha256(body).digest() + body)
+    """Write the file."""
+    hashed_file.write(path, MAGIC, body)
 
 
 def read(path: Path = BUILT_IN) -> memoryview:
@@ -25,12 +24,4 @@ def read(path: Path = BUILT_IN) -> memoryview:
     Raises:
         DamagedWeightsError: there is no such file, or it is not as it was written.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DamagedWeightsError(f"{path} cannot be read: {error.strerror}") from None
-    if not data.startswith(MAGIC) or len(data) < _BEGIN:
-        raise DamagedWeightsError(f"{path} is no file of the router's weights")
-    if hashlib.sha256(data[_BEGIN:]).digest() != data[len(MAGIC) : _BEGIN]:
-        raise DamagedWeightsError(f"{path} is damaged: its hash is not the one written in it")
-    return memoryview(data)[_BEGIN:]
+    return hashed_file.read(path, MAGIC, "the router's weights")

@@ -27,6 +27,7 @@ from app.settings.reading import (
 )
 from app.settings.sections import (
     PROJECT_ROOT,
+    STATIC_EMBEDDER_ID,
     EmbeddingSettings,
     KernelSettings,
     LimitSettings,
@@ -82,10 +83,11 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _models_have_names_of_their_own(self) -> Self:
         taken = {self.model.alias, *(f"{self.model.alias}:{adapter}" for adapter in self.model.adapters)}
-        if self.embedding.alias in taken:
-            raise ValueError(
-                f"two models are called '{self.embedding.alias}': set JARVIS_EMBEDDING_ALIAS or JARVIS_MODEL_ALIAS"
-            )
+        embedding, hint = self.embedding.alias, "set JARVIS_EMBEDDING_ALIAS or JARVIS_MODEL_ALIAS"
+        if embedding is None:
+            embedding, hint = STATIC_EMBEDDER_ID, "it is the id of the embedding that ships; set JARVIS_MODEL_ALIAS"
+        if embedding in taken:
+            raise ValueError(f"two models are called '{embedding}': {hint}")
         return self
 
     @classmethod

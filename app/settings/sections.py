@@ -70,6 +70,9 @@ KernelLevel = Annotated[Literal["auto", "numpy", "scalar", "avx2", "vnni", "neon
 ChatFormatName = Annotated[str, AfterValidator(_canonical)]
 Adapters = Annotated[dict[str, str], BeforeValidator(_adapters)]
 
+STATIC_EMBEDDER_ID = "jarvis-static"
+"""The id of the embedding that ships, which serves where no embedding model is named."""
+
 DEFAULT_MODEL_IDS = ("default", "auto")
 """Model ids that leave the choice to the server, so that no model can have one for its own."""
 
@@ -199,7 +202,7 @@ class EmbeddingSettings(Section):
         "JARVIS_EMBEDDING_MODEL",
         None,
         "The model that turns texts into vectors (`/v1/embeddings`): path of a GGUF file, run by llama.cpp.",
-        unset="no embeddings",
+        unset="the small static embedding that ships, as `jarvis-static`",
     )
     alias: str | None = variable(
         "JARVIS_EMBEDDING_ALIAS",

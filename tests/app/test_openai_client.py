@@ -11,6 +11,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
+from app.settings.sections import STATIC_EMBEDDER_ID
 from tests.serving import serving
 
 KEY = "test-key"
@@ -43,7 +44,7 @@ def user(content: str) -> list[Any]:
 
 
 def test_models(client: OpenAI) -> None:
-    assert [model.id for model in client.models.list()] == [MODEL]
+    assert [model.id for model in client.models.list()] == [MODEL, STATIC_EMBEDDER_ID]
     assert client.models.retrieve(MODEL).id == MODEL
 
 

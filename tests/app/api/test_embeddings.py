@@ -19,7 +19,7 @@ from backends.stub_embedder import WIDTH, StubEmbedder
 from backends.types import EngineConfig
 from tests.app.asgi import Client
 from tests.app.doubles import OnePool, ScriptedEngine
-from tests.app.serving import engine, serving, settings_with
+from tests.app.serving import serving, settings_with
 
 PATH = "/v1/embeddings"
 SETTINGS = settings_with(embedding=EmbeddingSettings(name="/m/vectors.gguf"))
@@ -162,13 +162,6 @@ async def test_the_embedding_model_is_refused_where_text_is_asked_for(path: str,
         answer = await client.post(path, {"model": "vectors", **fields})
     assert (answer.status, answer.error["param"], pool.leases) == (400, "model", 0)
     assert "writes no text" in answer.error["message"]
-
-
-async def test_without_an_embedding_model_the_variable_is_named() -> None:
-    async with serving(engine()) as client:
-        answer = await client.post(PATH, {"input": "x"})
-    assert (answer.status, answer.error["param"]) == (404, "model")
-    assert "JARVIS_EMBEDDING_MODEL" in answer.error["message"]
 
 
 async def test_the_models_list_has_both() -> None:

@@ -15,7 +15,7 @@ from tests.app.serving import chat, engine, serving, settings_with
 async def test_the_list_has_the_shape_of_openais() -> None:
     async with serving(engine()) as client:
         body = (await client.get("/v1/models")).json
-    (model,) = body.pop("data")
+    model, _embedding = body.pop("data")
     assert body == {"object": "list"}
     assert 0 <= time.time() - model.pop("created") < 60
     assert model == {"id": "double", "object": "model", "owned_by": "jarvis"}
@@ -37,7 +37,7 @@ ADAPTED = settings_with(model=ModelSettings(engine="stub", alias="double", adapt
 
 async def test_adapters_are_models_with_a_parent() -> None:
     async with serving(engine(), ADAPTED) as client:
-        base, adapted = (await client.get("/v1/models")).json["data"]
+        base, adapted, _embedding = (await client.get("/v1/models")).json["data"]
         assert (await client.get("/v1/models/double:sql")).json == adapted
     assert (base["id"], adapted["id"], adapted["parent"]) == ("double", "double:sql", "double")
     assert "parent" not in base

@@ -112,14 +112,14 @@ async def test_a_worker_process_tells_of_itself_and_is_reported_when_it_hangs(mo
     app = create_app(SETTINGS, pool)
     async with lifespan(app):
         async with pool.lease("double"):
-            [living] = (await Client(app).get("/stats")).json["experts"]
+            living, _embedding = (await Client(app).get("/stats")).json["experts"]
         process = living["stats"]["process"]
         assert (living["requests"], living["stats"]["running"]) == (1, 0)
         assert process["rss_bytes"] is None or process["rss_bytes"] > 1_000_000
         monkeypatch.setattr(stats, "PATIENCE_S", 0.05)
         os.kill(process["pid"], signal.SIGSTOP)
         try:
-            [hanging] = (await Client(app).get("/stats")).json["experts"]
+            hanging, _embedding = (await Client(app).get("/stats")).json["experts"]
         finally:
             os.kill(process["pid"], signal.SIGCONT)
     assert (hanging["state"], hanging["stats"]) == ("ready", None)

@@ -4,7 +4,7 @@ from msgspec import structs
 from app.errors import UnknownModelError
 from app.experts.catalog import Catalog, Expert, Target
 from app.settings import Settings
-from app.settings.sections import ModelSettings
+from app.settings.sections import STATIC_EMBEDDER_ID, ModelSettings
 from backends.base import UnsupportedError
 from backends.types import EngineConfig
 
@@ -116,7 +116,7 @@ def test_an_adapter_must_not_have_the_name_of_another_expert() -> None:
         Catalog([ADAPTED, Expert("base:sql", CONFIG)])
 
 
-def test_the_settings_name_one_expert() -> None:
+def test_the_settings_name_one_expert_and_the_embedding_that_ships_is_another() -> None:
     catalog = Catalog.from_settings(Settings(model=ModelSettings(engine="stub", alias="mine")))
-    assert [expert.id for expert in catalog.experts] == ["mine"]
+    assert [expert.id for expert in catalog.experts] == ["mine", STATIC_EMBEDDER_ID]
     assert catalog.resolve("mine").config.engine == "stub"
