@@ -19,7 +19,7 @@ BLOCK = 128
 
 
 def stats(server: Server) -> dict[str, Any]:
-    (expert,) = httpx.get(f"{server.url}/stats").json()["experts"]
+    expert, _static = httpx.get(f"{server.url}/stats").json()["experts"]
     return dict(expert["stats"])
 
 
