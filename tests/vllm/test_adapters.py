@@ -51,6 +51,6 @@ def test_answers_with_an_adapter_are_the_same(servers: list[Server], adapter: st
 
 def test_the_same_adapters_are_listed_and_others_refused_alike(servers: list[Server]) -> None:
     ids = [[model["id"] for model in httpx.get(f"{server.url}/v1/models").json()["data"]] for server in servers]
-    assert ids[0] == ids[1] == ["parity", "parity:strong", "parity:other", "parity:every"]
+    assert ids[0] == ids[1] == ["parity", "parity:strong", "parity:other", "parity:every", "jarvis-static"]
     refused = [ask(server, CHAT, {"messages": user("Hi"), "model": "parity:none"}) for server in servers]
     assert refused[0] == refused[1] and refused[0].status == 404
