@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import kernels
 from app.embedding.file import read as read_embedder
+from app.experts.catalog import Catalog
 from app.hashed_file import DamagedFileError
+from app.routers import own_routes
 from app.routing.weights_file import DamagedWeightsError, read
 from app.settings import Settings, SettingsError
 from backends.base import ModelUnavailableError
@@ -43,6 +45,15 @@ def check_router() -> None:
         raise SettingsError([f"The router's weights: {error}"]) from None
 
 
+def check_routes(settings: Settings) -> None:
+    """See that the user's routes can be used.
+
+    Raises:
+        SettingsError: they cannot.
+    """
+    own_routes(settings, Catalog.from_settings(settings))
+
+
 def check_embedder(settings: Settings) -> None:
     """See that the embedding that ships is as it was written, where it serves.
 
@@ -58,7 +69,9 @@ def check_embedder(settings: Settings) -> None:
 
 def problems(settings: Settings) -> Iterator[str]:
     """One line per file that is missing or is not what it should be, and per setting that the machine cannot follow."""
-    for check in (partial(select_kernels, settings), check_router, partial(check_embedder, settings)):
+    of_settings = (partial(one, settings) for one in (select_kernels, check_embedder, check_routes))
+    checks: tuple[Callable[[], None], ...] = (check_router, *of_settings)
+    for check in checks:
         try:
             check()
         except SettingsError as error:

@@ -38,11 +38,12 @@ def serve(_: argparse.Namespace) -> int:
     """Serve until a signal."""
     settings = Settings.load()
     from app import logs, server  # after the settings: a bad variable is said without loading a server
-    from app.check import check_embedder, check_router, select_kernels
+    from app.check import check_embedder, check_router, check_routes, select_kernels
 
     select_kernels(settings)
     check_router()
     check_embedder(settings)
+    check_routes(settings)
     server.leave_quietly()
     logs.configure(settings.logging.effective_level, [key.get_secret_value() for key in settings.server.api_keys])
     try:
@@ -99,19 +100,22 @@ def quantize(given: argparse.Namespace) -> int:
 
 
 def route(given: argparse.Namespace) -> int:
-    """Say which domain a text belongs to (TEXT), or how well that works for a file (eval FILE.jsonl)."""
+    """Say which route a text takes (TEXT), how well that works for a file (eval FILE.jsonl); fit own routes (fit)."""
     from app.check import check_router, select_kernels
-    from app.route import evaluated, explained
+    from app.route import evaluated, explained, fitted
 
     settings = Settings.load()
     select_kernels(settings)
     check_router()
     words: list[str] = given.words
-    if words[0] != "eval" or len(words) != 2:
-        print("\n".join(explained(" ".join(words), settings.routing.precision)))
-        return OK
+    if words == ["fit"]:
+        lines = fitted(settings)
+    elif words[0] == "eval" and len(words) == 2:
+        lines = evaluated(given.folder / words[1], settings)
+    else:
+        lines = explained(" ".join(words), settings)
     try:
-        print("\n".join(evaluated(given.folder / words[1], settings.routing.precision)))
+        print("\n".join(lines))
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED
@@ -168,7 +172,9 @@ def _quantize_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _route_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("words", metavar="TEXT", nargs="+", help="the text, or `eval` and a file of JSON lines")
+    parser.add_argument(
+        "words", metavar="TEXT", nargs="+", help="the text, or `eval` and a file of JSON lines, or `fit`"
+    )
     parser.add_argument(
         "--folder", metavar="DIR", type=Path, default=Path(), help="where relative paths begin (default: here)"
     )
@@ -206,7 +212,7 @@ COMMANDS = {
     "serve": Command(serve, "serve until a signal (this is what happens without a command)"),
     "check": Command(check, "print the effective configuration and what is wrong with it"),
     "quantize": Command(quantize, "write a GGUF model with fewer bits per weight", _quantize_arguments),
-    "route": Command(route, "say which domain a text belongs to, or judge the router by a file", _route_arguments),
+    "route": Command(route, "say which route a text takes, judge the router, or fit own routes", _route_arguments),
     "env-example": Command(env_example, "print the text of .env.example"),
     "build-plan": Command(build_plan, "print what run.sh has to know before it installs an engine"),
 }

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from app import __version__
 from app.api import chat, completions, embeddings, health, models, openapi, route, stats, tokens
+from app.dispatch import Dispatcher
 from app.errors import RequestError, handle, handle_unexpected
 from app.experts.catalog import Catalog
 from app.experts.pool import EnginePool
@@ -22,7 +23,7 @@ from app.intake.body import BodyLimits
 from app.intake.keys import ApiKeys
 from app.intake.request_id import RequestId
 from app.orchestrator import LiveMindOrchestrator, Pool
-from app.routing import built_in
+from app.routers import router_for
 from app.settings import Settings
 from app.state import AppState
 from backends.base import EngineError
@@ -60,17 +61,15 @@ def create_app(settings: Settings, pool: Pool | None = None) -> Edge:
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         catalog = Catalog.from_settings(settings)
         engines = EnginePool.from_settings(settings, catalog) if pool is None else pool
-        orchestrator = LiveMindOrchestrator(catalog, engines, settings.routing.precision)
-        app.state.jarvis = AppState(settings, catalog, engines, orchestrator, started_at=int(time.time()))
-        default = catalog.locate(None, "generate").id
-        # In the background, so that the first request that is routed need not wait for NumPy and the table.
-        loop = asyncio.get_running_loop()
-        router = loop.run_in_executor(None, built_in, settings.routing.precision, default)
+        dispatcher = Dispatcher(catalog, partial(router_for, settings, catalog), settings.routing.sticky)
+        orchestrator = LiveMindOrchestrator(catalog, engines)
+        app.state.jarvis = AppState(settings, catalog, engines, orchestrator, dispatcher, started_at=int(time.time()))
+        dispatcher.start()  # beside the engines: the first request that is routed need not wait for NumPy and a fit
         await engines.start()
         try:
             yield
         finally:
-            await asyncio.wait((router,))
+            await dispatcher.close()
             await engines.close()
 
     return Edge(

@@ -1,4 +1,4 @@
-"""One request's way through the engines: choose the expert, lease its engine, generate, try once more after a crash.
+"""One request's way through the engines: lease the expert's, generate, try once more after a crash.
 
 Whatever generates comes through `LiveMindOrchestrator.stream`; a plain answer collects the same iterator.
 """
@@ -12,11 +12,9 @@ from typing import Protocol
 
 import msgspec
 
-from app.experts.catalog import DEFAULT_NAMES, Catalog, Target
+from app.experts.catalog import Catalog, Target
 from app.experts.supervisor import ExpertStatus
 from app.interleave import interleave
-from app.routing import built_in
-from app.routing.decisions import Decision, Reason
 from backends.base import Engine, EngineCrashedError
 from backends.types import Accepted, Embedding, Event, GenerationRequest, ModelInfo, TokenPiece
 
@@ -71,17 +69,6 @@ class Started(msgspec.Struct, frozen=True):
 
 Item = Started | Event
 
-MOST_ROUTED = 32_768
-"""Characters of a text that the router looks at before the answer begins."""
-
-
-class Routed(msgspec.Struct, frozen=True):
-    """Who answers a job, by its id, and why; `decision` is the router's, where it was asked."""
-
-    expert: str
-    reason: Reason
-    decision: Decision | None = None
-
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingJob:
@@ -101,28 +88,11 @@ class Embedded:
 
 
 class LiveMindOrchestrator:
-    """Leads each request to an engine and its events back."""
+    """Leads each request to its expert's engine and the events back. `app.dispatch` says which expert that is."""
 
-    def __init__(self, catalog: Catalog, pool: Pool, precision: float = 0.9) -> None:
+    def __init__(self, catalog: Catalog, pool: Pool) -> None:
         self._catalog = catalog
         self._pool = pool
-        self._precision = precision
-
-    def route(self, job: Job) -> Routed:
-        """Who answers: the model that the client names, or else the router's choice by what the user says.
-
-        Raises:
-            UnknownModelError: there is no such model.
-            UnsupportedError: it is an embedding model.
-        """
-        target = self._catalog.locate(job.model, "generate")
-        if job.model not in DEFAULT_NAMES:
-            return Routed(target.id, "explicit")
-        text = spoken(job)
-        if text is None:
-            return Routed(target.id, "fallback")
-        decision = built_in(self._precision, target.id).route(text[:MOST_ROUTED])
-        return Routed(decision.expert, decision.reason, decision)
 
     async def stream(self, job: Job) -> AsyncGenerator[Item]:
         """One `Started`, then the events of all the job's requests as they come, choices numbered through.
@@ -186,13 +156,6 @@ class LiveMindOrchestrator:
                         started = True
                         yield Started(target.id, engine.info)
                     yield renumbered(event, number * job.requests[number].n)
-
-
-def spoken(job: Job) -> str | None:
-    """What the user says: the last message of theirs, or the first prompt; `None` where there is no text."""
-    first = job.requests[0]
-    users = (message.text for message in reversed(first.messages or ()) if message.role == "user")
-    return next(users, first.prompt)
 
 
 def adapted(request: GenerationRequest, adapter: str | None) -> GenerationRequest:

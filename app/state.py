@@ -8,6 +8,7 @@ from typing import cast
 
 from starlette.requests import Request
 
+from app.dispatch import Dispatcher
 from app.experts.catalog import Catalog
 from app.orchestrator import LiveMindOrchestrator, Pool
 from app.settings import Settings
@@ -24,6 +25,7 @@ class AppState:
     catalog: Catalog
     pool: Pool
     orchestrator: LiveMindOrchestrator
+    dispatcher: Dispatcher
     started_at: int
     began_s: float = field(default_factory=time.monotonic)
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.embedder
 
-Domains are those of the packs in `tools/router_packs`, of which a third, chosen by hash, is judged by the rest.
+Domains are those of the packs in `models/router/packs`, of which a third, chosen by hash, is judged by the rest.
 Neither embedding was fitted on them. MiniLM runs in NumPy; its vectors are kept in the cache folder.
 """
 

@@ -32,7 +32,7 @@ ROUTES = (
     "multilingual",
 )
 STRANGER = -1
-PACKS = Path(__file__).resolve().parents[1] / "tools" / "router_packs"
+PACKS = Path(__file__).resolve().parents[1] / "models" / "router" / "packs"
 PACK_FAMILY, TERM_FAMILY, PHRASE_FAMILY, DEFINITION_FAMILY = "packs", "terms", "phrases", "wordnet"
 NO_PROMPTS = frozenset({TERM_FAMILY, PHRASE_FAMILY, DEFINITION_FAMILY})
 """Families that teach words and are not what people write to a model."""

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 import kernels
-from app.routing import built_in
 from app.routing.calibration import calibration_error
 from app.routing.evaluation import STRANGER as STRANGER_NAME
 from app.routing.evaluation import Early, early, judge, naive_early, report, stranger_auroc
@@ -53,7 +52,7 @@ def main() -> None:
     parser.add_argument("--precision", type=float, default=0.9)
     given = parser.parse_args()
     print(f"kernels: {kernels.select('auto').level}\n")
-    router = built_in(given.precision, "default")
+    router = IncrementalSemanticRouter(load(), {}, "default", given.precision)
     if given.files and given.words:
         texts = [item for path in given.files for item in read(path)]
         print("\n".join(unseen(texts, word_vectors(given.words), baselines(given.semantic_router))))
@@ -152,7 +151,7 @@ def shipped(router: IncrementalSemanticRouter, texts: Sequence[Labelled]) -> Ite
     names = ("with '?'", "with a space", "upper case", "lower case", "without .,!?")
     yield "same route: " + ", ".join(f"{name} {share:.2%}" for name, share in zip(names, same, strict=True))
     prompts = judge(router, [(item.text, ROUTES[item.label]) for item in early_prompts()])
-    yield "\nearly decisions on the long prompts of tools/router_packs/early.jsonl, within 35 % of the prompt:"
+    yield "\nearly decisions on the long prompts of models/router/packs/early.jsonl, within 35 % of the prompt:"
     for name, row in (("fitted thresholds", early(prompts)), ("naive rule", naive_early(prompts))):
         yield _early_line(name, row)
     yield ""

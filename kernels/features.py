@@ -21,11 +21,27 @@ class TextState:
     Features are hashed to ids below `buckets`, which is at most 2 ** 31.
     """
 
+    __slots__ = ("buckets", "words")
+
     def __init__(self, buckets: int = 2**18) -> None:
         if count("buckets", buckets) > MOST_BUCKETS:
             raise ValueError(f"buckets must be at most {MOST_BUCKETS}, not {buckets}")
         self.buckets = buckets
         self.words: NDArray[np.uint32] = np.zeros(reference.STATE_WORDS, np.uint32)
+
+    @property
+    def boundary(self) -> int:
+        """All that matters of the state right after a space: the hash of the word before, and 2 ** 32 if there is one.
+
+        Setting it makes the state such a one.
+        """
+        return int(self.words[reference.PREVIOUS]) | int(self.words[reference.HAS_PREVIOUS] != 0) << 32
+
+    @boundary.setter
+    def boundary(self, value: int) -> None:
+        self.words[:] = 0
+        self.words[reference.PREVIOUS] = value & 0xFFFFFFFF
+        self.words[reference.HAS_PREVIOUS] = value >> 32
 
     def copy(self) -> TextState:
         """A state that goes on from here on its own."""

@@ -61,7 +61,7 @@ async def chat_completions(request: Request) -> Reply[Item]:
     body = decode(await request.body(), DECODER)
     job = chat_job(body, new_id(ChatDialect.id_prefix), state_of(request).settings)
     ignored = [*ignored_parameters(body), *ignored_fields(body.messages)]
-    return reply(request, body, job, ChatDialect(), ignored)
+    return await reply(request, body, job, ChatDialect(), ignored)
 
 
 def chat_job(body: ChatBody, job_id: str, settings: Settings) -> Job:

@@ -56,7 +56,7 @@ async def completions(request: Request) -> Reply[Item]:
     """Continue one or more prompts, whole or as a stream."""
     body = decode(await request.body(), DECODER)
     job = completion_job(body, new_id(TextDialect.id_prefix), state_of(request).settings)
-    return reply(request, body, job, TextDialect(), ignored_parameters(body))
+    return await reply(request, body, job, TextDialect(), ignored_parameters(body))
 
 
 def completion_job(body: CompletionBody, job_id: str, settings: Settings) -> Job:

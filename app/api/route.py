@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.api.asking import said, without_media
 from app.api.body import decode
 from app.api.embeddings import MAX_INPUTS
 from app.api.messages import translate_messages
 from app.api.models import json_response
 from app.api.wire import RouteBody
-from app.orchestrator import Routed
-from app.routing import built_in
 from app.state import state_of
 from backends.base import InvalidRequestError
 
@@ -28,22 +27,28 @@ DECODER = msgspec.json.Decoder(RouteBody)
 CHUNK_TOKENS = 16
 MOST_STEPS = 64
 """Entries of a timeline; what comes after them is read at once."""
+MULTIMODAL = "multimodal"
 
-Header = tuple[bytes, bytes]
+
+class Input(NamedTuple):
+    """A text, what was said before it, and whether there is more to it than text."""
+
+    text: str
+    before: Sequence[str] = ()
+    media: bool = False
 
 
 async def route(request: Request) -> Response:
     """The decision on every input."""
     body = decode(await request.body(), DECODER)
-    state = state_of(request)
-    texts, size = routed_texts(body), body.chunk_tokens or CHUNK_TOKENS
-    router = built_in(state.settings.routing.precision, state.catalog.locate(None, "generate").id)
-    data = [await asyncio.to_thread(described, router, text, size) for text in texts]
+    inputs, size = inputs_of(body), body.chunk_tokens or CHUNK_TOKENS
+    router = await state_of(request).dispatcher.router()
+    data = [await asyncio.to_thread(described, router, item, size) for item in inputs]
     return json_response({"object": "list", "data": [{"index": i, **item} for i, item in enumerate(data)]})
 
 
-def routed_texts(body: RouteBody) -> Sequence[str]:
-    """The texts of a request: its inputs, or what the user said last.
+def inputs_of(body: RouteBody) -> Sequence[Input]:
+    """The inputs of a request, or what the user said last in its conversation.
 
     Raises:
         InvalidRequestError: both or neither are given, or too many inputs.
@@ -51,20 +56,21 @@ def routed_texts(body: RouteBody) -> Sequence[str]:
     if (body.input is None) == (body.messages is None):
         raise InvalidRequestError("Give either 'input' or 'messages'", param="input")
     if body.messages is not None:
-        said = [message.text for message in translate_messages(body.messages) if message.role == "user"]
-        return said[-1:] or [""]
-    inputs = [body.input] if isinstance(body.input, str) else list(body.input or ())
-    if not 0 < len(inputs) <= MAX_INPUTS:
-        raise InvalidRequestError(f"'input' must have 1 to {MAX_INPUTS} items, not {len(inputs)}", param="input")
-    return inputs
+        messages, media = without_media(body.messages)
+        *before, last = said(translate_messages(messages)) or ("",)
+        return [Input(last, before, media)]
+    texts = [body.input] if isinstance(body.input, str) else list(body.input or ())
+    if not 0 < len(texts) <= MAX_INPUTS:
+        raise InvalidRequestError(f"'input' must have 1 to {MAX_INPUTS} items, not {len(texts)}", param="input")
+    return [Input(text) for text in texts]
 
 
-def described(router: IncrementalSemanticRouter, text: str, chunk_tokens: int) -> dict[str, Any]:
-    """The decision on a text, with its grounds and how it came about."""
+def described(router: IncrementalSemanticRouter, item: Input, chunk_tokens: int) -> dict[str, Any]:
+    """The decision on an input, with its grounds and how it came about."""
     from app.routing.explaining import contributions, strongest
     from app.routing.timeline import chunks
 
-    session, steps, read = router.session(), [], 0
+    text, session, steps, read = item.text, router.session(item.before), [], 0
     for chunk in islice(chunks(text, chunk_tokens), MOST_STEPS):
         session.feed(chunk)
         read += len(chunk)
@@ -74,8 +80,8 @@ def described(router: IncrementalSemanticRouter, text: str, chunk_tokens: int) -
         session.feed(text[read:])
     session.flush()
     found = session.decision
-    speaks_for, against = strongest(contributions(router.weights.model, text, found.best))
-    return {
+    speaks_for, against = strongest(contributions(router.model, text, found.best))
+    answer = {
         "route": found.route,
         "expert": found.expert,
         "confidence": found.confidence,
@@ -88,16 +94,6 @@ def described(router: IncrementalSemanticRouter, text: str, chunk_tokens: int) -
         "against": against,
         "timeline": steps,
     }
-
-
-def headers(routed: Routed) -> list[Header]:
-    """The headers that tell who answers and why."""
-    found = {"expert": routed.expert, "reason": routed.reason}
-    if routed.decision is not None:
-        found |= {"route": routed.decision.route or "none", "confidence": f"{routed.decision.confidence:.3f}"}
-    return [(f"x-jarvis-{name}".encode(), _ascii(value)) for name, value in found.items()]
-
-
-def _ascii(value: str) -> bytes:
-    """Header values are ASCII; other characters of a model's id are escaped."""
-    return value.encode("ascii", "backslashreplace")
+    if item.media:
+        answer |= {"route": MULTIMODAL, "expert": router.expert(MULTIMODAL), "reason": "routed", "confidence": 1.0}
+    return answer

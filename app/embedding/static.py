@@ -47,6 +47,12 @@ class StaticEmbedder:
         """Bytes of the table and its scales."""
         return self._table.nbytes + self._scales.nbytes
 
+    def words(self) -> tuple[list[str], Floats]:
+        """The whole words of the vocabulary, in lower case, and their rows [words, width], rare words the longest."""
+        ids = [i for i, word in enumerate(self.tokens.vocabulary) if i >= self._first and word.isalpha()]
+        rows = np.array(ids, np.int64) - self._first
+        return [self.tokens.vocabulary[i] for i in ids], self._table[rows] * self._scales[rows, None]
+
     def vector(self, text: str) -> Floats:
         """[width]: the vector of a text, of length 1."""
         return self.of_ids(self.tokens.encode(text))

@@ -9,19 +9,18 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from app.routing.router import IncrementalSemanticRouter
+    from app.routing.weights import Weights
 
 __all__ = ["built_in"]
 
 
 @cache
-def built_in(precision: float, default: str) -> IncrementalSemanticRouter:
-    """The router of the built-in domains, for one expert that answers whatever it decides.
+def built_in() -> Weights:
+    """The weights of the built-in domains.
 
     Raises:
-        DamagedWeightsError: the file of its weights is missing or damaged.
+        DamagedWeightsError: their file is missing or damaged.
     """
-    from app.routing.router import IncrementalSemanticRouter
     from app.routing.weights import load
 
-    return IncrementalSemanticRouter(load(), {}, default, precision)
+    return load()

@@ -70,6 +70,23 @@ def fit_stranger_test(inside: Doubles, outside: Doubles) -> Doubles:
     return np.array([found[0] - float(weights @ mean), *weights])
 
 
+def fit_sigmoid(scores: Doubles, positive: NDArray[np.bool_]) -> tuple[float, float]:
+    """Intercept and slope of the probability of being positive; both sides weigh the same.
+
+    Few scores promise little, so the targets stay away from 0 and 1 (Platt, "Probabilistic outputs for support vector
+    machines", 1999).
+    """
+    counts = np.array([np.count_nonzero(~positive), np.count_nonzero(positive)])
+    target = np.where(positive, (counts[1] + 1) / (counts[1] + 2), 1 / (counts[0] + 2))
+    weight = 0.5 / counts[positive.astype(np.int64)]
+    design, found = np.column_stack([np.ones(len(scores)), scores]), np.zeros(2)
+    for _ in range(25):  # Newton's method
+        p = 1 / (1 + np.exp(-np.clip(design @ found, -30, 30)))
+        hessian = (design * (weight * p * (1 - p))[:, None]).T @ design + 1e-6 * np.eye(2)
+        found -= np.linalg.solve(hessian, design.T @ (weight * (p - target)) + 1e-6 * found)
+    return float(found[0]), float(found[1])
+
+
 def stranger_features(scores: Sequence[Scores]) -> Doubles:
     """1 - max p, novelty and energy, [n, 3]."""
     return np.array([[1 - found.confidence, found.novelty, found.energy] for found in scores])

@@ -18,6 +18,20 @@ EARLY_LENGTHS = (8, 16, 32, 64, 128, 256)
 FEWEST_TOKENS, STABLE_CHUNKS = 8, 2
 NEVER = 2.0
 """A threshold that no probability reaches."""
+DOMAINS = (
+    "general",
+    "technical",
+    "coding",
+    "math",
+    "science",
+    "medical",
+    "legal",
+    "finance",
+    "creative",
+    "multilingual",
+    "multimodal",
+)
+"""The built-in ones. `multimodal` follows from images in a message, the others from its text."""
 PARENTS = {"math": "technical", "coding": "technical", "technical": "general"}
 ALIASES = {"multimodal_expert": "multimodal", "multilingual_expert": "multilingual"}
 DEFAULT = "general"

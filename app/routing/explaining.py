@@ -7,7 +7,7 @@ from collections import defaultdict
 import numpy as np
 
 from app.routing.features import FeatureState, encode
-from app.routing.scoring import Collapsed
+from app.routing.scoring import Model, root
 from app.routing.timeline import chunks
 
 MOST_TOKENS = 2000
@@ -17,25 +17,23 @@ SHOWN = 10
 Weighted = list[tuple[str, float]]
 
 
-def contributions(model: Collapsed, text: str, route: str) -> dict[str, float]:
+def contributions(model: Model, text: str, route: str) -> dict[str, float]:
     """By token: what it added to the route's score, before temperature and bias, beyond its mean over all routes.
 
     A word's features count where the word ends; the pairs of a word with its neighbour count for the second.
     """
-    place, width, state = model.routes.index(route), len(model.routes), FeatureState()
-    by_token: defaultdict[str, int] = defaultdict(int)
-    mass, last = 0, ""
+    state, by_token = FeatureState(), defaultdict[str, float](float)
+    mass, last = 0.0, ""
     for number, token in enumerate([*chunks(text, 1), ""]):
         ends = token == "" or number >= MOST_TOKENS
         rows = state.take(encode("" if ends else token), last=ends)
-        sums = model.table[rows].sum(0, dtype=np.int64)
-        mass += int(sums[width])
+        sums = model.table[rows].sum(0, dtype=np.int64).tolist()
+        mass += model.mass(sums)
         last = token.strip().lower() or last
-        by_token[last] += int(sums[place]) * width - int(sums[:width].sum())
+        by_token[last] += model.leaning(sums, route)
         if ends:
             break
-    factor = model.factor(mass) / width
-    return {token: value * factor for token, value in by_token.items()}
+    return {token: value / root(mass) for token, value in by_token.items()}
 
 
 def strongest(found: dict[str, float]) -> tuple[Weighted, Weighted]:

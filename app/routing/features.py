@@ -54,13 +54,13 @@ _BEGINS = np.array(
 _FIRST_OF_THREE = 0xE3
 
 
-class FeatureState:
+class FeatureState(TextState):
     """What the features to come depend on: the unfinished word and the class of the last character. One per text."""
 
-    __slots__ = ("last_class", "tokens", "words")
+    __slots__ = ("last_class", "tokens")
 
     def __init__(self) -> None:
-        self.words = TextState(BUCKETS)
+        super().__init__(BUCKETS)
         self.last_class = _SPACE
         self.tokens = 0
         """Tokens that have begun: runs of letters and digits, marks, and once more each Han or kana character."""
@@ -71,9 +71,14 @@ class FeatureState:
         other.words, other.last_class, other.tokens = self.words.copy(), self.last_class, self.tokens
         return other
 
+    def go_on(self, boundary: int, tokens: int) -> None:
+        """Become the state after a space, with what `boundary` was there and so many tokens."""
+        self.boundary = boundary
+        self.last_class, self.tokens = _SPACE, tokens
+
     def take(self, chunk: bytes, last: bool = False) -> Ids:
         """Rows of the features that end in `chunk`, the next piece of a UTF-8 text; `last` ends the text."""
-        hashed = text_features(chunk, self.words, last)
+        hashed = text_features(chunk, self, last)
         if not chunk and not last:
             return hashed
         values = np.frombuffer(chunk + b" " if last else chunk, np.uint8)

@@ -3,89 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
-import numpy as np
-
-import kernels
-from app.routing.decisions import DEFAULT, FEWEST_TOKENS, STABLE_CHUNKS, Decision, Reason, canonical, expert_for
-from app.routing.features import FeatureState, encode
-from app.routing.scoring import Scores
-from app.routing.weights import Weights
+from app.routing.decisions import (
+    DEFAULT,
+    DOMAINS,
+    FEWEST_TOKENS,
+    STABLE_CHUNKS,
+    Decision,
+    Reason,
+    Thresholds,
+    canonical,
+    expert_for,
+)
+from app.routing.scoring import Model, Scores
+from app.routing.session import Past, RouterSession
 
 MOST_SESSIONS = 10_000
 IDLE_S = 600.0
-MOST_AT_ONCE = 2**16
-"""Bytes that are looked at together, so that a long text needs little memory beside it."""
+MOST_TURNS = 4
+"""Earlier texts of a conversation that count."""
 
 
-class RouterSession:
-    """One text on its way. `feed` takes its pieces, `flush` ends it; `decision` holds for what has been read."""
-
-    __slots__ = ("_best", "_features", "_final", "_router", "_stability", "_state", "_sums", "heard_at_s")
-
-    def __init__(self, router: IncrementalSemanticRouter) -> None:
-        self._router = router
-        self._state = FeatureState()
-        self._sums = np.zeros(router.weights.model.table.shape[1], np.int64)
-        self._features = 0
-        self._best = self._stability = 0
-        self._final = False
-        self.heard_at_s = 0.0
-        """When the last piece came, on the clock of whoever brings them."""
-
-    def feed(self, text: str) -> None:
-        """Read the next piece. The last word waits until it has ended.
-
-        Raises:
-            ValueError: the text has been ended.
-        """
-        if self._final:
-            raise ValueError("the text has ended: flush was called")
-        self._read(encode(text), last=False)
-        best = self.scores().best
-        self._stability = self._stability + 1 if best == self._best or not self._stability else 1
-        self._best = best
-
-    def flush(self) -> None:
-        """The text has ended; a second call changes nothing."""
-        if not self._final:
-            self._read(b"", last=True)
-            self._final = True
+class Fitted(Protocol):
+    """A model with its thresholds, such as `app.routing.weights.Weights`."""
 
     @property
-    def tokens(self) -> int:
-        """Words and marks that have begun."""
-        return self._state.tokens
+    def model(self) -> Model:
+        """What gives the probabilities."""
+        ...
 
     @property
-    def sums(self) -> tuple[int, ...]:
-        """The sums of the table's rows so far."""
-        return tuple(self._sums.tolist())
-
-    def scores(self) -> Scores:
-        """Probabilities for what has been read."""
-        return self._router.weights.model.scores(self._sums.tolist(), self._features, self.tokens)
-
-    @property
-    def decision(self) -> Decision:
-        """Who would answer now; final after `flush`."""
-        return self._router.decide(self.scores(), self.tokens, self._stability, final=self._final)
-
-    def _read(self, data: bytes, *, last: bool) -> None:
-        table = self._router.weights.model.table
-        for begin in range(0, max(len(data), 1), MOST_AT_ONCE):
-            ends = last and begin + MOST_AT_ONCE >= len(data)
-            rows = self._state.take(data[begin : begin + MOST_AT_ONCE], last=ends)
-            if rows.size:
-                self._sums += kernels.gather_accumulate(table, rows)
-                self._features += rows.size
+    def thresholds(self) -> Thresholds:
+        """What they must reach."""
+        ...
 
 
 class IncrementalSemanticRouter:
     """Chooses among experts. `experts` maps domains to the ids of experts; `default` answers where none is chosen."""
 
     def __init__(
-        self, weights: Weights, experts: Mapping[str, str], default: str = DEFAULT, precision: float = 0.9
+        self, weights: Fitted, experts: Mapping[str, str], default: str = DEFAULT, precision: float = 0.9
     ) -> None:
         if not 0.5 <= precision <= 0.99:
             raise ValueError(f"precision must be from 0.5 to 0.99, not {precision}")
@@ -95,13 +53,58 @@ class IncrementalSemanticRouter:
         self._default = default
         self._sessions: dict[str, RouterSession] = {}
 
-    def session(self) -> RouterSession:
-        """A new text."""
-        return RouterSession(self)
+    @property
+    def model(self) -> Model:
+        """What gives the probabilities."""
+        return self.weights.model
 
-    def route(self, text: str) -> Decision:
-        """The decision on a whole text."""
-        session = self.session()
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All routes, also those that do not follow from a text."""
+        return (*self.model.routes, *(domain for domain in DOMAINS if domain not in self.model.routes))
+
+    def expert(self, route: str) -> str | None:
+        """Who answers what belongs to the route, by its name or an alias; `None`: there is no such route."""
+        name = canonical(route)
+        return expert_for(name, self._experts, self._default) if name in self.names else None
+
+    def threshold(self, route: str) -> float:
+        """The confidence from which on a route answers."""
+        return self.weights.thresholds.at(route, self.precision)
+
+    def extra_scores(self, text: str) -> Mapping[str, float]:
+        """Evidence of a subclass: by route, what is added to the logarithm of its odds.
+
+        `text` is all that has been read of one; sessions keep it where a subclass defines this.
+        """
+        del text
+        return {}
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether a subclass has evidence of its own."""
+        return type(self).extra_scores is not IncrementalSemanticRouter.extra_scores
+
+    def extra(self, text: str | None) -> Mapping[str, float]:
+        """The evidence of a subclass, where there is one."""
+        return self.extra_scores(text) if text else {}
+
+    def session(self, before: Sequence[str] = ()) -> RouterSession:
+        """A new text; `before` are earlier ones of the same person in the conversation, oldest first."""
+        return RouterSession(self, self._past(before[-MOST_TURNS:]))
+
+    def _past(self, texts: Sequence[str]) -> Past | None:
+        past = None
+        for text in texts:
+            session = RouterSession(self, past)
+            session.feed(text)
+            session.flush()
+            past = session.as_past(self.model.history)
+        return past
+
+    def route(self, text: str, before: Sequence[str] = ()) -> Decision:
+        """The decision on a whole text, and on what was said before it."""
+        session = self.session(before)
         session.feed(text)
         session.flush()
         return session.decision
@@ -150,7 +153,7 @@ class IncrementalSemanticRouter:
         """The decision for these probabilities."""
         routes, limits = self.weights.model.routes, self.weights.thresholds
         best = routes[scores.best]
-        threshold = limits.at(best, self.precision)
+        threshold = self.threshold(best)
         inside = tokens > 0 and scores.out_of_domain <= limits.out_of_domain
         answers = inside and scores.confidence >= threshold
         early = tokens >= FEWEST_TOKENS and stability >= STABLE_CHUNKS and scores.confidence >= limits.early_at(tokens)

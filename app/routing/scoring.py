@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -19,6 +20,20 @@ seen in fitting."""
 MASS_UNIT = 0.01
 
 
+class History(msgspec.Struct, frozen=True):
+    """How much of what was said before counts with what is said now: `share` of it, and no more than `mass`.
+
+    Without the second limit, a long text would outweigh a short one about something else that comes after it.
+    """
+
+    share: float = 0.5
+    mass: float = 2000.0
+
+    def factor(self, mass: float) -> float:
+        """What sums of this mass are multiplied by."""
+        return min(self.share, self.mass / mass) if mass > 0 else 0.0
+
+
 class Calibration(msgspec.Struct, frozen=True):
     """What turns scores into probabilities. `temperature` is t0 and t1 of T(m) = t0 + t1 / sqrt(m + 1).
 
@@ -27,6 +42,7 @@ class Calibration(msgspec.Struct, frozen=True):
 
     temperature: tuple[float, float] = (1.0, 0.0)
     out_of_domain: tuple[float, float, float, float] = (-20.0, 0.0, 0.0, 0.0)
+    history: History = History()
 
 
 class Scores(msgspec.Struct, frozen=True):
@@ -50,6 +66,11 @@ class Scores(msgspec.Struct, frozen=True):
         """The probability of the most probable route."""
         return max(self.probabilities)
 
+    def with_evidence(self, log_odds: Sequence[float]) -> Scores:
+        """The same with so much added to the logarithm of each route's odds."""
+        shares = [math.log(max(p, 1e-12)) + extra for p, extra in zip(self.probabilities, log_odds, strict=True)]
+        return msgspec.structs.replace(self, probabilities=tuple(softmax(shares)[0]))
+
 
 class Collapsed(msgspec.Struct, frozen=True):
     """A fitted router: `table[ROWS, routes + EXTRA]`, in units of `scale`, and a bias per route."""
@@ -67,47 +88,108 @@ class Collapsed(msgspec.Struct, frozen=True):
         if len(self.bias) != len(self.routes) or not self.routes or len(set(self.routes)) < len(self.routes):
             raise ValueError("every route needs one bias and a name of its own")
 
-    def logits(self, sums: Sequence[int]) -> list[float]:
+    @property
+    def history(self) -> History:
+        """How much counts what was said before."""
+        return self.calibration.history
+
+    def logits(self, sums: Sequence[float]) -> list[float]:
         """z per route for `sums[routes + EXTRA]` of the table's rows over a text."""
         factor = self.factor(sums[len(self.routes)])
         return [bias + factor * value for bias, value in zip(self.bias, sums, strict=False)]
 
-    def factor(self, mass: int) -> float:
+    def factor(self, mass: float) -> float:
         """What a sum of the table is multiplied by in a text of this mass, the sum of the column of squared weights."""
-        return self.scale / math.sqrt(max(mass * MASS_UNIT, 1e-6))
+        return self.scale / root(mass)
 
-    def scores(self, sums: Sequence[int], features: int, tokens: int) -> Scores:
+    def mass(self, sums: Sequence[float]) -> float:
+        """The sum of squared weights, in `MASS_UNIT`s."""
+        return sums[len(self.routes)]
+
+    def leaning(self, sums: Sequence[float], route: str) -> float:
+        """What `sums` add to the route's score beyond the mean over all routes, times the root of the text's mass."""
+        width = len(self.routes)
+        return (sums[self.routes.index(route)] - sum(sums[:width]) / width) * self.scale
+
+    def scores(self, sums: Sequence[float], features: float, tokens: float) -> Scores:
         """Probabilities for `sums` over so many features and tokens."""
         temperature = temperature_at(self.calibration.temperature, tokens)
-        scaled = [z / temperature for z in self.logits(sums)]
-        most = max(scaled)
-        exponentials = [math.exp(z - most) for z in scaled]
-        total = sum(exponentials)
-        probabilities = tuple(value / total for value in exponentials)
+        probabilities, log_sum = softmax([z / temperature for z in self.logits(sums)])
         novelty = sums[len(self.routes) + 1] / features if features else 1.0
-        energy = -temperature * (most + math.log(total))
-        return Scores(probabilities, self._out_of_domain(max(probabilities), novelty, energy), novelty, energy)
+        energy = -temperature * log_sum
+        return Scores(tuple(probabilities), self._out_of_domain(max(probabilities), novelty, energy), novelty, energy)
 
     def _out_of_domain(self, confidence: float, novelty: float, energy: float) -> float:
         intercept, *weights = self.calibration.out_of_domain
         z = intercept + sum(w * x for w, x in zip(weights, (1 - confidence, novelty, energy), strict=True))
-        return 1 / (1 + math.exp(-max(-700.0, min(z, 700.0))))
+        return sigmoid(z)
 
 
-def temperature_at(temperature: tuple[float, float], tokens: int) -> float:
+class Model(Protocol):
+    """What a router asks of its model; `table[ROWS, …]` is int8, and `sums` are those of its rows over a text."""
+
+    @property
+    def routes(self) -> tuple[str, ...]:
+        """Their names."""
+        ...
+
+    @property
+    def table(self) -> Table:
+        """The rows to add up."""
+        ...
+
+    @property
+    def history(self) -> History:
+        """How much counts what was said before."""
+        ...
+
+    def scores(self, sums: Sequence[float], features: float, tokens: float) -> Scores:
+        """Probabilities for `sums` over so many features and tokens."""
+        ...
+
+    def mass(self, sums: Sequence[float]) -> float:
+        """The sum of squared weights, in `MASS_UNIT`s."""
+        ...
+
+    def leaning(self, sums: Sequence[float], route: str) -> float:
+        """What `sums` add to the route's score beyond the mean over all routes, times the root of the text's mass."""
+        ...
+
+
+def root(mass: float) -> float:
+    """The root of the sum of squared weights, which scores are divided by."""
+    return math.sqrt(max(mass * MASS_UNIT, 1e-6))
+
+
+def sigmoid(z: float) -> float:
+    """The logistic function."""
+    return 1 / (1 + math.exp(-max(-700.0, min(z, 700.0))))
+
+
+def softmax(logits: Sequence[float]) -> tuple[list[float], float]:
+    """Probabilities, and the logarithm of the sum of exponentials."""
+    most = max(logits)
+    exponentials = [math.exp(z - most) for z in logits]
+    total = sum(exponentials)
+    return [value / total for value in exponentials], most + math.log(total)
+
+
+def temperature_at(temperature: tuple[float, float], tokens: float) -> float:
     """T(m), kept away from zero."""
     return max(temperature[0] + temperature[1] / math.sqrt(tokens + 1), 0.05)
 
 
 def collapsed(rows: NDArray[np.float32], weights: NDArray[np.float32], seen: NDArray[np.bool_]) -> tuple[Table, float]:
-    """The table and its scale, of weighted scores per row [ROWS, routes], weights [ROWS] and whether a row was seen.
-
-    A few of the largest scores are cut, so that the others have finer steps.
-    """
-    size = np.abs(rows[rows != 0])
-    scale = max(float(np.quantile(size, 0.9999)) if size.size else 0.0, 1e-9) / 127
+    """The table and its scale, of weighted scores per row [ROWS, routes], weights [ROWS] and whether a row was seen."""
     table = np.empty((ROWS, rows.shape[1] + EXTRA), np.int8)
-    table[:, :-EXTRA] = np.clip(np.rint(rows / scale), -127, 127)
+    table[:, :-EXTRA], scale = int8_steps(rows)
     table[:, -2] = np.clip(np.rint(weights**2 / MASS_UNIT), 1, 127)
     table[:, -1] = ~seen
     return table, scale
+
+
+def int8_steps(rows: NDArray[np.float32]) -> tuple[Table, float]:
+    """The numbers in int8, and the unit. A few of the largest are cut, so that the others have finer steps."""
+    size = np.abs(rows[rows != 0])
+    scale = max(float(np.quantile(size, 0.9999)) if size.size else 0.0, 1e-9) / 127
+    return np.clip(np.rint(rows / scale), -127, 127).astype(np.int8), scale

@@ -302,6 +302,17 @@ class RoutingSettings(Section):
         ge=0.5,
         le=0.99,
     )
+    routes: UserPath | None = variable(
+        "JARVIS_ROUTES",
+        None,
+        "Routes of your own, and which model answers which route: path of a TOML file (docs/routing.md).",
+        unset="the built-in domains, which one model answers",
+    )
+    sticky: bool = variable(
+        "JARVIS_ROUTE_STICKY",
+        False,
+        "Whether a session, named by the header `x-jarvis-session` or the field `user`, keeps its first route.",
+    )
 
 
 class KernelSettings(Section):

@@ -53,15 +53,35 @@ async def test_a_timeline_is_not_longer_than_its_limit() -> None:
     assert item["tokens"] == 1000
 
 
-async def test_of_a_conversation_what_the_user_said_last_counts() -> None:
+async def test_of_a_conversation_what_the_user_said_counts() -> None:
     messages = [
         {"role": "system", "content": "You know the law."},
-        {"role": "user", "content": "Tell me a story."},
-        {"role": "assistant", "content": "Once"},
-        {"role": "user", "content": CODE},
+        {"role": "user", "content": f"<tool_result>A poem</tool_result>{CODE}"},
     ]
-    of_messages, of_text = await routed(messages=messages), await routed(input=CODE)
-    assert of_messages == of_text
+    assert await routed(messages=messages) == await routed(input=CODE)
+
+
+async def test_what_was_said_before_speaks_for_its_route() -> None:
+    now = {"role": "user", "content": "and in Rust?"}
+    before = [{"role": "user", "content": CODE}, {"role": "assistant", "content": "def"}]
+    [alone], [after] = (await routed(messages=[now]))["data"], (await routed(messages=[*before, now]))["data"]
+    assert after["probabilities"]["coding"] > alone["probabilities"]["coding"]
+    assert after["tokens"] == alone["tokens"] == 3
+
+
+@pytest.mark.parametrize("part", [{"type": "image_url", "image_url": {"url": "data:,"}}, {"type": "input_audio"}])
+async def test_images_and_sounds_are_multimodal(part: dict[str, Any]) -> None:
+    [found] = (await routed(messages=[{"role": "user", "content": [part, {"type": "text", "text": "this?"}]}]))["data"]
+    assert (found["route"], found["expert"], found["reason"]) == ("multimodal", "double", "routed")
+    [alone] = (await routed(messages=[{"role": "user", "content": [part]}]))["data"]
+    assert alone["route"] == "multimodal"
+
+
+async def test_an_unknown_kind_of_part_is_refused() -> None:
+    async with serving(engine()) as client:
+        body = {"messages": [{"role": "user", "content": [{"type": "smell"}]}]}
+        exchange = await client.post("/v1/route", body)
+    assert (exchange.status, exchange.error["param"]) == (400, "messages[0].content[0]")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.routing import built_in
+from app.routing.router import IncrementalSemanticRouter
 from app.routing.weights_file import BUILT_IN
 
 MOST_BYTES = 2_000_000
@@ -18,17 +19,21 @@ PROMPTS = (
 )
 
 
+def router() -> IncrementalSemanticRouter:
+    return IncrementalSemanticRouter(built_in(), {})
+
+
 @pytest.mark.parametrize(("route", "text"), PROMPTS)
 def test_plain_cases_go_where_they_belong(route: str, text: str) -> None:
-    assert built_in(0.9, "x").route(text).best == route
+    assert router().route(text).best == route
 
 
 @pytest.mark.parametrize("text", [text for _, text in PROMPTS])
 @pytest.mark.parametrize("change", ["{}?", "{} ", "{}...", "{}!"])
 def test_small_changes_change_nothing(text: str, change: str) -> None:
-    router = built_in(0.9, "x")
-    assert router.route(change.format(text)).probabilities == router.route(text).probabilities
-    assert router.route(text.upper()).best == router.route(text).best
+    found = router()
+    assert found.route(change.format(text)).probabilities == found.route(text).probabilities
+    assert found.route(text.upper()).best == found.route(text).best
 
 
 def test_the_file_is_small() -> None:
@@ -37,9 +42,9 @@ def test_the_file_is_small() -> None:
 
 def test_the_card_names_every_route_and_the_licences() -> None:
     card = BUILT_IN.with_name("README.md").read_text()
-    for word in (*built_in(0.9, "x").weights.model.routes, "CC BY 3.0", "CC BY 4.0", "MIT", "Apache-2.0"):
+    for word in (*built_in().model.routes, "CC BY 3.0", "CC BY 4.0", "MIT", "Apache-2.0"):
         assert word in card
 
 
-def test_one_router_serves_everybody() -> None:
-    assert built_in(0.9, "x") is built_in(0.9, "x")
+def test_the_weights_are_read_once() -> None:
+    assert built_in() is built_in()

@@ -156,16 +156,19 @@ def test_abandoned_requests_expire() -> None:
     assert found.finish("new")
 
 
-def test_an_open_session_takes_a_kilobyte_at_most() -> None:
+@pytest.mark.parametrize(("pieces", "marks"), [(10, 0), (20, 1), (1000, 62)])
+def test_an_open_session_takes_a_kilobyte_and_64_bytes_for_each_mark(pieces: int, marks: int) -> None:
     found = router()
     found.process_chunk("first", "a word")
     tracemalloc.start()
-    sessions = [found.session() for _ in range(1000)]
+    sessions = [found.session() for _ in range(200)]
     for session in sessions:
-        session.feed("some words that " * 20)
+        for _ in range(pieces):
+            session.feed("some words that ")
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert size / len(sessions) <= 1024
+    assert all(session.marks == marks for session in sessions)
+    assert size / len(sessions) <= 1024 + 64 * marks
 
 
 @pytest.mark.parametrize("precision", [0.49, 1.0, float("nan")])

@@ -1,0 +1,72 @@
+"""What of a request says who shall answer it, and the headers that say who did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from starlette.requests import Request
+
+from app.api.wire import GenerationBody, WireMessage
+from app.dispatch import EXPERT_HEADER, MOST_ROUTED, ROUTE_HEADER, SESSION_HEADER, Asked, Routed
+from app.orchestrator import Job
+from app.routing.human import human
+from backends.types import Message
+
+Header = tuple[bytes, bytes]
+
+MEDIA = frozenset({"audio", "file", "image", "image_url", "input_audio", "input_file", "input_image", "video_url"})
+"""Types of content parts that are no text."""
+
+
+def asked(request: Request, body: GenerationBody, job: Job) -> Asked:
+    """What the request says: its model, its headers, and what the user has said so far."""
+    headers, first = request.headers, job.requests[0]
+    prompt = () if first.prompt is None else (first.prompt[:MOST_ROUTED],)
+    return Asked(
+        job.model,
+        said(first.messages) if first.messages else prompt,
+        headers.get(EXPERT_HEADER) or None,
+        headers.get(ROUTE_HEADER) or None,
+        headers.get(SESSION_HEADER) or user(body),
+    )
+
+
+def said(messages: Sequence[Message]) -> tuple[str, ...]:
+    """What the user has written, oldest first; only so much of each message as the router looks at."""
+    return tuple(human(message.text[:MOST_ROUTED]) for message in messages if message.role == "user")
+
+
+def user(body: GenerationBody) -> str | None:
+    """The request's `user`, if it is a text, marked so that it is no session's name."""
+    if not isinstance(body.user, msgspec.Raw):
+        return None
+    found = msgspec.json.decode(body.user)
+    return f"user {found}" if isinstance(found, str) and found else None
+
+
+def without_media(messages: Sequence[WireMessage]) -> tuple[list[WireMessage], bool]:
+    """The messages with their texts alone, and whether the last one of the user has anything else."""
+    found, media = [], False
+    for message in messages:
+        parts = message.content if isinstance(message.content, list) else []
+        texts = [part for part in parts if part.type not in MEDIA]
+        if message.role == "user":
+            media = len(texts) < len(parts)
+        found.append(message if len(texts) == len(parts) else msgspec.structs.replace(message, content=texts or ""))
+    return found, media
+
+
+def headers(routed: Routed) -> list[Header]:
+    """The headers that tell who answers and why."""
+    found = {"expert": routed.expert, "reason": routed.reason}
+    if routed.route is not None or routed.decision is not None:
+        found["route"] = routed.route or "none"
+    if routed.decision is not None:
+        found["confidence"] = f"{routed.decision.confidence:.3f}"
+    return [(f"x-jarvis-{name}".encode(), _ascii(value)) for name, value in found.items()]
+
+
+def _ascii(value: str) -> bytes:
+    """Header values are ASCII; other characters of a model's id are escaped."""
+    return value.encode("ascii", "backslashreplace")

@@ -1,0 +1,115 @@
+"""Who answers a request, and why: the client's word before the session's, the session's before the router's."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from app.experts.catalog import DEFAULT_NAMES, Catalog
+from app.pins import Pins
+from app.routing.decisions import Decision, Reason
+from backends.base import InvalidRequestError
+
+if TYPE_CHECKING:
+    from app.routing.router import IncrementalSemanticRouter
+
+MOST_ROUTED = 32_768
+"""Characters of a text that the router looks at before the answer begins."""
+EXPERT_HEADER, ROUTE_HEADER, SESSION_HEADER = "x-jarvis-expert", "x-jarvis-route", "x-jarvis-session"
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What a request says of who shall answer it.
+
+    `said` are the user's messages, oldest first, without any where there is no text; `expert` and `route` are the
+    override's, `session` is the client's name for what belongs together.
+    """
+
+    model: str | None
+    said: tuple[str, ...] = ()
+    expert: str | None = None
+    route: str | None = None
+    session: str | None = None
+
+
+class Routed(msgspec.Struct, frozen=True):
+    """Who answers, by its id, and why. `decision` is the router's, where it was asked."""
+
+    expert: str
+    reason: Reason
+    route: str | None = None
+    decision: Decision | None = None
+
+
+class Dispatcher:
+    """Chooses the expert of each request. `build` makes the router, in a thread, since that takes a while."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        build: Callable[[], IncrementalSemanticRouter],
+        sticky: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._catalog = catalog
+        self._build = build
+        self._sticky = sticky
+        self._clock = clock
+        self._pins: Pins[Routed] = Pins()
+        self._router: asyncio.Future[IncrementalSemanticRouter] | None = None
+
+    def start(self) -> None:
+        """Begin to build the router, and return."""
+        if self._router is None:
+            self._router = asyncio.get_running_loop().run_in_executor(None, self._build)
+
+    async def router(self) -> IncrementalSemanticRouter:
+        """The router, once it is built."""
+        self.start()
+        assert self._router is not None
+        return await asyncio.shield(self._router)
+
+    async def close(self) -> None:
+        """Wait for the thread that builds, which cannot be stopped."""
+        if self._router is not None:
+            await asyncio.wait((self._router,))
+
+    async def route(self, asked: Asked) -> Routed:
+        """Explicit model, override by header, session, router, default: the first that says something.
+
+        Raises:
+            UnknownModelError: there is no such model.
+            UnsupportedError: it writes no text.
+            InvalidRequestError: there is no such route.
+        """
+        target = self._catalog.locate(asked.model, "generate")
+        if asked.model not in DEFAULT_NAMES:
+            return Routed(target.id, "explicit")
+        if asked.expert is not None or asked.route is not None:
+            return await self._overridden(asked)
+        session = asked.session if self._sticky else None
+        if session is not None and (pinned := self._pins.get(session, self._clock())) is not None:
+            return pinned
+        if not asked.said:
+            return Routed(target.id, "fallback")
+        *before, now = asked.said
+        decision = (await self.router()).route(now[:MOST_ROUTED], before)
+        if session is not None and decision.route is not None:
+            self._pins.keep(session, Routed(decision.expert, "sticky", decision.route), self._clock())
+        return Routed(decision.expert, decision.reason, decision.route, decision)
+
+    async def _overridden(self, asked: Asked) -> Routed:
+        if asked.expert is not None:
+            return Routed(self._catalog.locate(asked.expert, "generate").id, "override", asked.route)
+        router = await self.router()
+        assert asked.route is not None
+        expert = router.expert(asked.route)
+        if expert is None:
+            raise InvalidRequestError(
+                f"There is no route '{asked.route[:200]}'; there is {', '.join(router.names)}", param=ROUTE_HEADER
+            )
+        return Routed(expert, "override", asked.route)

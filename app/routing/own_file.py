@@ -1,0 +1,69 @@
+"""Heads of users' routes on disk, under the hash of all that they were fitted from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from app import hashed_file
+from app.hashed_file import DamagedFileError
+from app.routing.features import ROWS
+from app.routing.joint import OwnHead
+from app.routing.own import OwnRoute
+
+MAGIC = b"JARVISO1"
+VERSION = 1
+"""Goes up with every change of what `app.routing.own_fit` makes of the same routes."""
+_LARGEST = 64_000_000
+
+
+class _Head(msgspec.Struct):
+    names: tuple[str, ...]
+    scale: float
+    bias: tuple[float, ...]
+    temperature: float
+    none: tuple[float, float]
+    by_route: dict[str, tuple[float, ...]]
+    accuracy: float
+
+
+def path_for(folder: Path, routes: Sequence[OwnRoute], *fitted_with: bytes) -> Path:
+    """Where the head of these routes belongs; `fitted_with` are the other files that it depends on."""
+    digest = hashlib.sha256(b"%d" % VERSION + msgspec.json.encode(list(routes)))
+    for part in fitted_with:
+        digest.update(hashlib.sha256(part).digest())
+    return folder / f"{digest.hexdigest()[:32]}.bin"
+
+
+def save(path: Path, head: OwnHead) -> None:
+    """Write the file, complete or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    told = _Head(*(getattr(head, name) for name in _Head.__struct_fields__))
+    text = msgspec.json.encode(told)
+    body = len(text).to_bytes(4, "little") + text + zlib.compress(np.ascontiguousarray(head.table.T).tobytes(), 1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}.part")
+    hashed_file.write(part, MAGIC, body)
+    part.replace(path)
+
+
+def load(path: Path) -> OwnHead | None:
+    """The head, or `None` where there is none that can be used."""
+    try:
+        body = hashed_file.read(path, MAGIC, "a head of routes")
+        size = int.from_bytes(body[:4], "little")
+        told = msgspec.json.decode(body[4 : 4 + size], type=_Head)
+        inflated = zlib.decompressobj().decompress(body[4 + size :], _LARGEST)
+        columns = np.frombuffer(inflated, np.int8).reshape(len(told.names) + 1, ROWS)
+        return OwnHead(table=np.ascontiguousarray(columns.T), **msgspec.structs.asdict(told))
+    except (DamagedFileError, ValueError, zlib.error, msgspec.MsgspecError):
+        return None

@@ -1,0 +1,179 @@
+"""Fitting users' own routes: a head over their few examples, told apart from prompts of the built-in domains.
+
+Regularised least squares on 0 and 1 per route, solved through the texts' products with each other: with so few texts
+that takes a moment, and what a head without any one example would say of it comes with the solution, exactly (Rifkin
+and Lippert, "Notes on regularized least squares", 2007). So temperature and thresholds cost no examples.
+
+Words that no example has get their scores from vectors of words: "refund" helps a route whose examples say "money
+back".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from app.routing.calibration import Doubles, fit_sigmoid, route_thresholds
+from app.routing.features import ROWS, Ids, rows_of
+from app.routing.fitting import Examples, Floats
+from app.routing.joint import OwnHead
+from app.routing.own import OwnRoute
+from app.routing.scoring import MASS_UNIT, Collapsed, int8_steps
+
+ENOUGH_EXAMPLES = 20
+"""With fewer, a route has no threshold of its own: it answers above the precision that is asked for."""
+_RIDGE = 3.0
+_VECTORS = 4.0
+"""How much word vectors count beside features, in the products of texts."""
+_NONE_SHARE = 0.15
+"""How much the texts of no own route count beside those of all routes."""
+_TEMPERATURES = tuple(float(value) for value in np.geomspace(0.02, 1.0, 40))
+_AT_ONCE = 4096
+
+
+class WordVectors(NamedTuple):
+    """Vectors `vectors[n, d]` of words, and the feature `rows[n]` of each, no two the same."""
+
+    rows: Ids
+    vectors: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """All texts: features, label, whether it is a sentence; the others are keywords, which count wherever they are."""
+
+    rows: list[Ids]
+    labels: Ids
+    sentence: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, routes: Sequence[OwnRoute], others: Sequence[str]) -> _Texts:
+        """The routes' texts in their order, then those of none."""
+        labelled = [
+            (text, place, text not in route.keywords) for place, route in enumerate(routes) for text in route.texts
+        ]
+        labelled += [(text, len(routes), True) for text in others]
+        texts, labels, sentences = zip(*labelled, strict=True)
+        return cls([rows_of(text) for text in texts], np.array(labels), np.array(sentences))
+
+    def weights(self) -> Doubles:
+        """How much each counts: each route the same in all, and the texts of none `_NONE_SHARE` of that."""
+        sizes = np.bincount(self.labels).astype(np.float64)
+        found = len(self.labels) / (len(sizes) - 1) / sizes[self.labels]
+        found[self.labels == self.labels[-1]] *= _NONE_SHARE * (len(sizes) - 1)
+        return found
+
+
+def fit_own(
+    routes: Sequence[OwnRoute], others: Sequence[str], base: Collapsed, words: WordVectors | None = None
+) -> OwnHead:
+    """The head of the routes; `others` are texts that belong to none, and `base` is what it will be joined with."""
+    texts, weights = _Texts.of(routes, others), feature_weights_of(base)
+    features = _Features(texts, weights, words)
+    targets = np.eye(len(routes) + 1)[texts.labels]
+    solved = _solved(features.products(), targets, texts.weights())
+    table, scale = int8_steps(features.scores(solved.alpha) * weights[:, None])
+    head = OwnHead(tuple(route.name for route in routes), table, scale, tuple(solved.alpha.sum(0).tolist()))
+    return _calibrated(head, solved.unseen[texts.sentence], texts.labels[texts.sentence], routes)
+
+
+def feature_weights_of(base: Collapsed) -> Floats:
+    """The weights of features that a fitted model has, [ROWS]: own routes share them, and with them the mass."""
+    return np.asarray(np.sqrt(base.table[:, len(base.routes)] * np.float32(MASS_UNIT)), np.float32)
+
+
+class _Features:
+    """The texts' features that count, scaled to length 1, and the sums of their word vectors."""
+
+    def __init__(self, texts: _Texts, weights: Floats, words: WordVectors | None) -> None:
+        self._examples, self._words = Examples.of(texts.rows), words
+        kept = self._examples.document_frequency() >= 2
+        for rows, sentence in zip(texts.rows, texts.sentence, strict=True):
+            if not sentence:
+                kept[rows] = True
+        self._kept = np.flatnonzero(kept)
+        scaled = self._examples.counts * weights[self._examples.rows]
+        squares = self._examples.sums(np.asarray(scaled * weights[self._examples.rows], np.float32))
+        self._of_text = np.repeat(np.arange(len(self._examples)), self._examples.lengths())
+        self._values = scaled / np.sqrt(np.maximum(squares, 1e-6))[self._of_text]
+        self._vectors = None if words is None else self._summed(words)
+
+    def _summed(self, words: WordVectors) -> Floats:
+        """The scaled sum of each text's word vectors, [texts, d]."""
+        places = np.full(ROWS, len(words.rows), np.int64)
+        places[words.rows] = np.arange(len(words.rows))
+        known = np.vstack([words.vectors, np.zeros((1, words.vectors.shape[1]), np.float32)])
+        return self._examples.sums(np.asarray(known[places[self._examples.rows]] * self._values[:, None], np.float32))
+
+    def _blocks(self) -> Iterator[tuple[Ids, Floats]]:
+        """Some of the rows that count at a time, with what each text has of them, [texts, rows]."""
+        places = np.full(ROWS, -1, np.int64)
+        for begin in range(0, len(self._kept), _AT_ONCE):
+            rows = self._kept[begin : begin + _AT_ONCE]
+            places[rows] = np.arange(len(rows))
+            here = places[self._examples.rows] >= 0
+            block = np.zeros((len(self._examples), len(rows)), np.float32)
+            block[self._of_text[here], places[self._examples.rows[here]]] = self._values[here]
+            places[rows] = -1
+            yield rows, block
+
+    def products(self) -> Floats:
+        """Every text's product with every text, [texts, texts], with 1 for the bias."""
+        found = np.ones((len(self._examples),) * 2, np.float32)
+        for _, block in self._blocks():
+            found += block @ block.T
+        if self._vectors is not None:
+            found += _VECTORS * (self._vectors @ self._vectors.T)
+        return found
+
+    def scores(self, alpha: Doubles) -> Floats:
+        """What each row of the table adds to each output, [ROWS, outputs], in a text whose features weigh 1."""
+        share = alpha.astype(np.float32)
+        found = np.zeros((ROWS, alpha.shape[1]), np.float32)
+        for rows, block in self._blocks():
+            found[rows] = block.T @ share
+        if self._words is not None and self._vectors is not None:
+            found[self._words.rows] += _VECTORS * (self._words.vectors @ (self._vectors.T @ share))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Solution:
+    """`alpha[texts, outputs]`, and what heads say of each text that had not seen it, `unseen[texts, outputs]`."""
+
+    alpha: Doubles
+    unseen: Doubles
+
+
+def _solved(products: Floats, targets: Doubles, weights: Doubles) -> _Solution:
+    inverse = np.linalg.inv(products + np.diag((_RIDGE / weights).astype(np.float32))).astype(np.float64)
+    alpha = inverse @ targets
+    return _Solution(alpha, targets - alpha / np.diag(inverse)[:, None])
+
+
+def _calibrated(head: OwnHead, unseen: Doubles, labels: Ids, routes: Sequence[OwnRoute]) -> OwnHead:
+    """The head with what `unseen[texts, outputs]` tells of its errors."""
+    mine = labels < len(routes)
+    temperature = min(_TEMPERATURES, key=lambda t: _loss(unseen[mine, :-1] / t, labels[mine]))
+    none = fit_sigmoid(unseen[:, -1] - unseen[:, :-1].max(1), ~mine)
+    told = msgspec.structs.replace(head, temperature=temperature, none=none)
+    p = np.array([told.shares(row) for row in unseen.tolist()])
+    found = route_thresholds(p, labels, len(routes))
+    return msgspec.structs.replace(
+        told,
+        by_route={r.name: t for r, t in zip(routes, found, strict=True) if len(r.examples) >= ENOUGH_EXAMPLES},
+        accuracy=float((p[mine].argmax(1) == labels[mine]).mean()),
+    )
+
+
+def _loss(logits: Doubles, labels: Ids) -> float:
+    """The cross entropy, each label counting the same."""
+    z = logits - logits.max(1, keepdims=True)
+    told = z[np.arange(len(z)), labels] - np.log(np.exp(z).sum(1))
+    sizes = np.bincount(labels)
+    return -float((told / sizes[labels]).sum())
