@@ -17,10 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 import kernels
+from app.routers import word_vectors as word_vectors_of_embedder
 from app.routing.calibration import calibration_error
 from app.routing.evaluation import STRANGER as STRANGER_NAME
 from app.routing.evaluation import Early, early, judge, naive_early, report, stranger_auroc
 from app.routing.fitting import Floats
+from app.routing.own import OwnRoute
+from app.routing.own_fit import fit_own
+from app.routing.packs import sample
 from app.routing.recipe import Labelled, Trace, calibrate, observations
 from app.routing.router import IncrementalSemanticRouter
 from app.routing.scoring import Collapsed
@@ -30,6 +34,7 @@ from benchmarks.router_baselines import Fit, centroids, keywords, majority, regr
 from benchmarks.router_data import (
     FAMILIES,
     NO_PROMPTS,
+    PACK_FAMILY,
     ROUTES,
     STRANGER,
     early_prompts,
@@ -182,6 +187,22 @@ def times() -> Iterator[str]:
         yield f"{level:8} prompt of 512 tokens {_p50(lambda: router.route(prompt)):8.0f} µs"
         yield f"{level:8} chunk of 16 tokens   {_p50(lambda: session.feed(chunk)):8.1f} µs"  # noqa: B023 - called at once
     kernels.select("auto")
+    routes, others = own_routes(), list(sample())
+    began = time.perf_counter()
+    words = word_vectors_of_embedder()
+    loaded = time.perf_counter()
+    fit_own(routes, others, load().model, words)
+    yield (
+        f"users' routes, {len(routes)} with {len(routes[0].examples)} examples: fitted in "
+        f"{time.perf_counter() - loaded:.2f} s, after {loaded - began:.2f} s for the vectors of words"
+    )
+
+
+def own_routes(per_route: int = 50) -> list[OwnRoute]:
+    """Twenty routes of fifty examples, cut from the packs."""
+    texts = [item.text for item in packs() if item.family == PACK_FAMILY]
+    parts = [texts[begin : begin + per_route] for begin in range(0, 20 * 2 * per_route, 2 * per_route)]
+    return [OwnRoute(f"route-{number}", examples=tuple(part)) for number, part in enumerate(parts)]
 
 
 def _p50(run: Callable[[], object]) -> float:

@@ -11,7 +11,7 @@ import msgspec
 from app.routing.decisions import ALIASES, DOMAINS, canonical
 
 FEWEST_EXAMPLES, MOST_EXAMPLES = 5, 500
-MOST_ROUTES, MOST_KEYWORDS = 64, 100
+MOST_ROUTES, MOST_KEYWORDS, MOST_TEXTS = 64, 100, 4000
 LONGEST = 4_000
 """Characters of an example or a description."""
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -57,6 +57,8 @@ def problems(routes: Sequence[OwnRoute]) -> Iterator[str]:
         yield f"there are {len(routes)} routes; {MOST_ROUTES} is the most"
     for route in routes:
         yield from (f"[{route.name[:80]}] {problem}" for problem in _problems_of(route))
+    if (count := sum(len(route.texts) for route in routes)) > MOST_TEXTS:
+        yield f"there are {count} examples, keywords and descriptions in all; {MOST_TEXTS} is the most"
     yield from _shared(routes)
 
 

@@ -33,6 +33,8 @@ _VECTORS = 4.0
 _NONE_SHARE = 0.15
 """How much the texts of no own route count beside those of all routes."""
 _TEMPERATURES = tuple(float(value) for value in np.geomspace(0.02, 1.0, 40))
+_RARE = 12
+"""Texts that have a feature which is rare: pairs of them are fewer than products with all others."""
 _AT_ONCE = 4096
 
 
@@ -88,58 +90,84 @@ def feature_weights_of(base: Collapsed) -> Floats:
 
 
 class _Features:
-    """The texts' features that count, scaled to length 1, and the sums of their word vectors."""
+    """The texts' features that count, scaled to length 1, and the sums of their word vectors.
+
+    What features each has, is kept in the order of the features: `values[n]` of feature `rows[n]` in text `of_text[n]`.
+    """
 
     def __init__(self, texts: _Texts, weights: Floats, words: WordVectors | None) -> None:
-        self._examples, self._words = Examples.of(texts.rows), words
-        kept = self._examples.document_frequency() >= 2
+        examples, self._words = Examples.of(texts.rows), words
+        frequency = examples.document_frequency()
+        counts = frequency >= 2
         for rows, sentence in zip(texts.rows, texts.sentence, strict=True):
             if not sentence:
-                kept[rows] = True
-        self._kept = np.flatnonzero(kept)
-        scaled = self._examples.counts * weights[self._examples.rows]
-        squares = self._examples.sums(np.asarray(scaled * weights[self._examples.rows], np.float32))
-        self._of_text = np.repeat(np.arange(len(self._examples)), self._examples.lengths())
-        self._values = scaled / np.sqrt(np.maximum(squares, 1e-6))[self._of_text]
-        self._vectors = None if words is None else self._summed(words)
-
-    def _summed(self, words: WordVectors) -> Floats:
-        """The scaled sum of each text's word vectors, [texts, d]."""
-        places = np.full(ROWS, len(words.rows), np.int64)
-        places[words.rows] = np.arange(len(words.rows))
-        known = np.vstack([words.vectors, np.zeros((1, words.vectors.shape[1]), np.float32)])
-        return self._examples.sums(np.asarray(known[places[self._examples.rows]] * self._values[:, None], np.float32))
-
-    def _blocks(self) -> Iterator[tuple[Ids, Floats]]:
-        """Some of the rows that count at a time, with what each text has of them, [texts, rows]."""
-        places = np.full(ROWS, -1, np.int64)
-        for begin in range(0, len(self._kept), _AT_ONCE):
-            rows = self._kept[begin : begin + _AT_ONCE]
-            places[rows] = np.arange(len(rows))
-            here = places[self._examples.rows] >= 0
-            block = np.zeros((len(self._examples), len(rows)), np.float32)
-            block[self._of_text[here], places[self._examples.rows[here]]] = self._values[here]
-            places[rows] = -1
-            yield rows, block
+                counts[rows] = True
+        scaled = examples.counts * weights[examples.rows]
+        squares = examples.sums(np.asarray(scaled * weights[examples.rows], np.float32))
+        of_text = np.repeat(np.arange(len(examples)), examples.lengths())
+        values = np.asarray(scaled / np.sqrt(np.maximum(squares, 1e-6))[of_text], np.float32)
+        self._vectors = None if words is None else _summed(examples, values, words)
+        order = np.argsort(examples.rows, kind="stable")
+        order = order[counts[examples.rows[order]]]
+        self._texts = len(examples)
+        self._rows, self._of_text, self._values = examples.rows[order], of_text[order], values[order]
+        self._frequency = frequency[self._rows]
 
     def products(self) -> Floats:
         """Every text's product with every text, [texts, texts], with 1 for the bias."""
-        found = np.ones((len(self._examples),) * 2, np.float32)
-        for _, block in self._blocks():
-            found += block @ block.T
+        found = np.ones((self._texts, self._texts), np.float32)
+        for part in self._of_frequent():
+            found += part @ part.T
+        for frequency in range(1, _RARE + 1):
+            found += self._of_rare(frequency)
         if self._vectors is not None:
             found += _VECTORS * (self._vectors @ self._vectors.T)
         return found
+
+    def _of_frequent(self) -> Iterator[Floats]:
+        """What each text has of some features that many texts have, [texts, features]."""
+        here = self._frequency > _RARE
+        unique, places = np.unique(self._rows[here], return_inverse=True)
+        of_text, values = self._of_text[here], self._values[here]
+        for begin in range(0, len(unique), _AT_ONCE):
+            part = np.zeros((self._texts, min(_AT_ONCE, len(unique) - begin)), np.float32)
+            mine = (places >= begin) & (places < begin + _AT_ONCE)
+            part[of_text[mine], places[mine] - begin] = values[mine]
+            yield part
+
+    def _of_rare(self, frequency: int) -> Doubles:
+        """What features add that so many texts have: product by product, since most would be zero."""
+        here = self._frequency == frequency
+        texts = self._of_text[here].reshape(-1, frequency)
+        values = self._values[here].reshape(-1, frequency)
+        places = texts[:, :, None] * self._texts + texts[:, None, :]
+        added = np.bincount(
+            places.ravel(), (values[:, :, None] * values[:, None, :]).ravel(), minlength=self._texts * self._texts
+        )
+        return np.asarray(added.reshape(self._texts, self._texts), np.float64)
 
     def scores(self, alpha: Doubles) -> Floats:
         """What each row of the table adds to each output, [ROWS, outputs], in a text whose features weigh 1."""
         share = alpha.astype(np.float32)
         found = np.zeros((ROWS, alpha.shape[1]), np.float32)
-        for rows, block in self._blocks():
-            found[rows] = block.T @ share
+        unique, starts = np.unique(self._rows, return_index=True)
+        found[unique] = np.add.reduceat(self._values[:, None] * share[self._of_text], starts, axis=0)
         if self._words is not None and self._vectors is not None:
             found[self._words.rows] += _VECTORS * (self._words.vectors @ (self._vectors.T @ share))
         return found
+
+
+def _summed(examples: Examples, values: Floats, words: WordVectors) -> Floats:
+    """The sum of each text's word vectors, scaled as its features are, [texts, d]."""
+    places = np.full(ROWS, -1, np.int64)
+    places[words.rows] = np.arange(len(words.rows))
+    known = np.flatnonzero(places[examples.rows] >= 0)
+    of_text = np.repeat(np.arange(len(examples)), examples.lengths())[known]
+    found = np.zeros((len(examples), words.vectors.shape[1]), np.float32)
+    some, starts = np.unique(of_text, return_index=True)
+    if some.size:
+        found[some] = np.add.reduceat(words.vectors[places[examples.rows[known]]] * values[known, None], starts)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ class History(msgspec.Struct, frozen=True):
     """
 
     share: float = 0.5
-    mass: float = 2000.0
+    mass: float = 4000.0
 
     def factor(self, mass: float) -> float:
         """What sums of this mass are multiplied by."""

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from app.settings import Settings
 from app.settings.sections import RoutingSettings
+from tests.app.asgi import Exchange
 from tests.app.serving import chat, engine, serving, settings_with
 
 CODE = "Write a Python function that reverses a linked list, with a docstring and unit tests for the edge cases."
@@ -139,3 +141,74 @@ async def test_a_lone_surrogate_is_no_accident() -> None:
     async with serving(engine(), EAGER) as client:
         exchange = await client.post("/v1/route", b'{"input": "\\ud800 x"}')
     assert exchange.status in (200, 400)
+
+
+async def answered(settings: Settings, headers: dict[str, str] | None = None, **fields: Any) -> Exchange:
+    async with serving(engine(), settings, headers or {}) as client:
+        messages = [{"role": "user", "content": CODE}]
+        return await client.post("/v1/chat/completions", chat(**fields) | {"messages": messages})
+
+
+async def test_a_header_overrides_the_router() -> None:
+    exchange = await answered(EAGER, {"x-jarvis-route": "multilingual_expert"})
+    found = exchange.headers
+    assert (found["x-jarvis-reason"], found["x-jarvis-route"]) == ("override", "multilingual_expert")
+    assert "x-jarvis-confidence" not in found
+    exchange = await answered(EAGER, {"x-jarvis-expert": "double"})
+    assert (exchange.headers["x-jarvis-reason"], exchange.headers["x-jarvis-expert"]) == ("override", "double")
+
+
+@pytest.mark.parametrize("header", ["x-jarvis-route", "x-jarvis-expert"])
+async def test_an_override_that_means_nothing_is_refused(header: str) -> None:
+    exchange = await answered(EAGER, {header: "nobody"})
+    assert exchange.status in (400, 404)
+    assert "nobody" in exchange.error["message"]
+
+
+STICKY = settings_with(routing=RoutingSettings(precision=0.5, sticky=True))
+
+
+@pytest.mark.parametrize("by", ["header", "user"])
+async def test_a_session_keeps_its_route(by: str) -> None:
+    headers = {"x-jarvis-session": "s"} if by == "header" else {}
+    fields = {} if by == "header" else {"user": "s"}
+    async with serving(engine(), STICKY, headers) as client:
+        for text, reason in ((CODE, "routed"), ("Tell me a story about a fox.", "sticky")):
+            body = {"messages": [{"role": "user", "content": text}], **fields}
+            exchange = await client.post("/v1/chat/completions", body)
+            assert (exchange.headers["x-jarvis-reason"], exchange.headers["x-jarvis-route"]) == (reason, "coding")
+            assert "x-jarvis-ignored" not in exchange.headers
+
+
+@pytest.mark.parametrize("user", [3, "", {"name": "x"}, None])
+async def test_a_user_that_names_nobody_binds_nothing(user: Any) -> None:
+    async with serving(engine(), STICKY) as client:
+        for _ in range(2):
+            body = {"messages": [{"role": "user", "content": CODE}], "user": user}
+            exchange = await client.post("/v1/chat/completions", body)
+            assert (exchange.status, exchange.headers["x-jarvis-reason"]) == (200, "routed")
+
+
+async def test_a_user_is_ignored_where_sessions_bind_nothing() -> None:
+    exchange = await answered(EAGER, user="s")
+    assert exchange.headers["x-jarvis-ignored"] == "user"
+
+
+HOSTILE = (
+    "",
+    "x",
+    "a" * 1_000_000,
+    "\x00\x01\x7f",
+    "Привет 数据库 ภาษาไทย",
+    "QUJD" * 500,
+    "1 22 333",
+    "<tool_result>" * 5000,
+)
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+async def test_any_text_is_routed(text: str) -> None:
+    [found] = (await routed(input=text))["data"]
+    assert sum(found["probabilities"].values()) == pytest.approx(1)
+    [spoken] = (await routed(messages=[{"role": "user", "content": text}]))["data"]
+    assert spoken["expert"] == "double"
