@@ -12,6 +12,8 @@ readonly LEAN="-DLLAVA_BUILD=OFF -DMTMD_BUILD=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAM
 -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_SERVER=OFF"
 # Corrects what GCC gets wrong about Intel AMX; without it llama.cpp crashes on processors that have it.
 readonly AMX_TILES="backends/llama_cpp/native/amx_tiles.h"
+# Makes attention pass over the cells of other sequences, which share one KV cache here.
+readonly SOURCES="backends/llama_cpp/native/sources.py"
 
 usage() {
     cat <<'HELP'
@@ -23,8 +25,9 @@ usage: ./run.sh [serve]         serve the model that JARVIS_MODEL_NAME names, or
        ./run.sh quantize IN OUT KIND [--force] [--threads N] [--allow-requantize]
                                 write the GGUF model IN to OUT with fewer bits per weight; KIND is q8_0, q4_k_m, q4_0, …
                                 (quantize --help lists all)
-       ./run.sh route TEXT      say which domain the router finds for TEXT, and why
+       ./run.sh route TEXT      say which route the router finds for TEXT, and why
        ./run.sh route eval FILE judge the router by FILE, JSON lines with `text` and `domain`
+       ./run.sh route fit       fit the routes of the file that JARVIS_ROUTES names, and say what they are worth
        ./run.sh bench [ARGS]    measure the server beside llama-server and others, which it builds first, once;
                                 bench --help tells what ARGS may be
        ./run.sh --help
@@ -128,7 +131,7 @@ llama_requirement() { grep '^llama-cpp-python==' requirements-llama-cpp.txt; }
 
 ensure_llama_cpp() {
     local args="$LEAN $user_cmake_args" wheels="$cache_dir/wheels" wheel want
-    wheel=$({ llama_requirement; printf '%s\n' "$args"; interpreter; processor; cat "$AMX_TILES"; } | digest)
+    wheel=$({ llama_requirement; printf '%s\n' "$args"; interpreter; processor; cat "$AMX_TILES" "$SOURCES"; } | digest)
     want=$({ printf '%s\n' "$wheel"; cat requirements-llama-cpp.txt; } | digest)
     if stamped llama-cpp "$want"; then
         stamped llama-cpp-wheel "$wheel" || stamp llama-cpp-wheel "$wheel"
@@ -158,15 +161,24 @@ compile_llama_cpp() {
     say "compiling llama.cpp for this processor: about five minutes on two cores, once"
     set -m  # a process group for each of the two jobs, so that ending this script ends the compilers as well
     while sleep 30; do say "still compiling ($SECONDS s)"; done 8<&- 9<&- &
-    # pip's own cache is left out: it does not know that a wheel depends on CMAKE_ARGS.
-    CMAKE_ARGS="$1" CXXFLAGS="-include \"$PWD/$AMX_TILES\" ${CXXFLAGS:-}" CMAKE_BUILD_PARALLEL_LEVEL="${CMAKE_BUILD_PARALLEL_LEVEL:-$(cores)}" \
-        pip wheel --no-cache-dir --no-deps --no-binary llama-cpp-python -w "$build" "$(llama_requirement)" 8<&- 9<&- &
+    wheel_from_sources "$1" 8<&- 9<&- &
     set +m
     wait $! || die "llama.cpp could not be built; the output above says why"
+    rm -rf "$build/sources"
     mv "$build" "$2"
     end_compilation
     trap - EXIT
     say "compiled in $SECONDS s, kept in $2"
+}
+
+wheel_from_sources() {  # $1: CMake arguments
+    local sources
+    mkdir "$build/sources"
+    pip download --no-deps --no-binary llama-cpp-python -d "$build/sources" "$(llama_requirement)" >&2 || return
+    sources=$("$VENV/bin/python" "$SOURCES" "$build/sources") || return
+    # pip's own cache is left out: it does not know that a wheel depends on CMAKE_ARGS.
+    CMAKE_ARGS="$1" CXXFLAGS="-include \"$PWD/$AMX_TILES\" ${CXXFLAGS:-}" CMAKE_BUILD_PARALLEL_LEVEL="${CMAKE_BUILD_PARALLEL_LEVEL:-$(cores)}" \
+        pip wheel --no-cache-dir --no-deps -w "$build" "$sources"
 }
 
 end_compilation() {

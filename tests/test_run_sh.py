@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ("run.sh", ".ci/run", ".ci/aarch64", "kernels/build.sh")
 AMX_TILES = "backends/llama_cpp/native/amx_tiles.h"
+SOURCES = "backends/llama_cpp/native/sources.py"
 
 RECORDER = r"""#!/bin/sh
 # Stands for Python, in the virtual environment and outside of it.
@@ -29,6 +30,8 @@ case "$*" in
         ;;
     *"install -r requirements-vllm-"*) exit "${VLLM_FAILS:-0}" ;;
     *"install -r /dev/stdin"*) cat >/dev/null ;;
+    *" download "*) [ -z "${DOWNLOAD_FAILS:-}" ] || exit 1 ;;
+    *native/sources.py*) [ -z "${SOURCES_FAIL:-}" ] || exit 1; echo "changed sources" ;;
     *" wheel "*)
         [ -z "${BUILD_FAILS:-}" ] || exit 1
         [ -z "${BUILD_HANGS:-}" ] || sleep 60
@@ -59,7 +62,8 @@ class Clone:
         for name in ("run.sh", *(path.name for path in ROOT.glob("requirements-*.txt"))):
             shutil.copy(ROOT / name, folder / name)
         (folder / AMX_TILES).parent.mkdir(parents=True)
-        shutil.copy(ROOT / AMX_TILES, folder / AMX_TILES)
+        for name in (AMX_TILES, SOURCES):
+            shutil.copy(ROOT / name, folder / name)
         (folder / "kernels" / "csrc").mkdir(parents=True)
         (folder / "kernels" / "csrc" / "scalar.c").touch()
         (folder / "kernels" / "build.sh").write_text(KERNELS)
@@ -111,7 +115,7 @@ def test_the_first_start_installs_builds_and_serves(clone: Clone) -> None:
     done = clone.run()
     assert done.returncode == 0, done.stderr
     assert clone.calls("install -r requirements-base.txt")
-    assert "-DLLAMA_BUILD_SERVER=OFF" in clone.calls("--no-binary llama-cpp-python")[0]
+    assert "-DLLAMA_BUILD_SERVER=OFF" in clone.calls(" wheel ")[0]
     assert clone.calls("llama_cpp_python-0-none.whl")
     assert done.stdout.startswith("serving as ")
 
@@ -173,6 +177,18 @@ def test_llama_cpp_is_compiled_with_the_correction_for_amx_and_the_users_flags(c
     flags = clone.record.with_suffix(".flags").read_text().splitlines()
     assert flags == ["-include", str(clone.folder / AMX_TILES), "-O1"]
     (clone.folder / AMX_TILES).write_text("/* another one */")
+    clone.run()
+    assert clone.calls(" wheel ")
+
+
+def test_llama_cpp_is_compiled_from_changed_sources(clone: Clone, cache: Path) -> None:
+    clone.run()
+    [download], [change], [wheel] = clone.calls(" download "), clone.calls(SOURCES), clone.calls(" wheel ")
+    assert "--no-binary llama-cpp-python" in download
+    assert change.split()[1] in download
+    assert "changed sources" in wheel
+    assert [path.name for path in (cache / "wheels").glob("*/*")] == ["llama_cpp_python-0-none.whl"]
+    (clone.folder / SOURCES).write_text("# another change")
     clone.run()
     assert clone.calls(" wheel ")
 
@@ -323,6 +339,8 @@ def test_quantize_gets_llama_cpp_and_the_folder_that_it_is_called_in(clone: Clon
         ({"NO_VENV_MODULE": "1"}, "apt-get install python3-venv"),
         ({"CC": "no-such-compiler"}, "apt-get install build-essential"),
         ({"BUILD_FAILS": "1"}, "llama.cpp could not be built"),
+        ({"DOWNLOAD_FAILS": "1"}, "llama.cpp could not be built"),
+        ({"SOURCES_FAIL": "1"}, "llama.cpp could not be built"),
     ],
 )
 def test_what_is_missing_is_one_line_with_the_fix(clone: Clone, environ: dict[str, str], fix: str) -> None:
