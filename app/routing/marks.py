@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from array import array
+from sys import byteorder
 from typing import NamedTuple
 
 MOST_MARKS = 64
 FIRST_SPACING = 256
 """Characters between two marks at first; twice as many whenever there would be too many marks."""
-MOST_FEATURES = 2**24
-"""Beyond so many features, sums might not fit into a mark."""
-_FIELDS = 4
-_SIGN, _WORD = 2**31, 2**32
+MOST = 2**23
+"""Characters and features below which everything fits into a mark."""
+_HEAD = 4
+"""Numbers in front of the sums: four of three bytes, and the hash of the word before."""
+_THREE = 2**24 - 1
 
 
 class Mark(NamedTuple):
     """What a session knows right after a space: characters, tokens and features so far, `boundary` of the features'
-    state, and the sums of the table's rows."""
+    state, and the sums of the table's rows, of which the last is no greater than the features."""
 
     characters: int
     tokens: int
@@ -32,7 +34,7 @@ class Marks:
 
     def __init__(self, sums: int) -> None:
         self._numbers = array("i")
-        self._width = _FIELDS + sums
+        self._width = _HEAD + sums - 1
         self._spacing = FIRST_SPACING
 
     def __len__(self) -> int:
@@ -40,31 +42,38 @@ class Marks:
 
     def due(self, characters: int) -> bool:
         """Whether there should be a mark at or before so many characters."""
-        last = self._numbers[-self._width] if self._numbers else 0
-        return characters - last >= self._spacing
+        return characters - self._last() >= self._spacing
+
+    def _last(self) -> int:
+        """Characters before the last mark."""
+        return self._head(len(self) - 1) & _THREE if self._numbers else 0
+
+    def _head(self, place: int) -> int:
+        """All in front of a mark's sums."""
+        begin = place * self._width
+        return int.from_bytes(self._numbers[begin : begin + _HEAD].tobytes(), byteorder)
 
     def add(self, mark: Mark) -> None:
         """Keep the mark, which lies behind all others. Every second one makes room where there are too many."""
-        if mark.features > MOST_FEATURES:
+        if max(mark.characters, mark.features) >= MOST:
             return
         if len(self) == MOST_MARKS:
             for place in range(MOST_MARKS - 2, -1, -2):
                 del self._numbers[place * self._width : (place + 1) * self._width]
             self._spacing *= 2
-        there_is_one, previous = divmod(mark.boundary, _WORD)
-        fields = (mark.characters, mark.tokens << 1 | there_is_one, mark.features, _signed(previous))
-        self._numbers.extend((*fields, *mark.sums))
+        there_is_one, previous = divmod(mark.boundary, 2**32)
+        threes = (mark.characters, mark.tokens << 1 | there_is_one, mark.features, mark.sums[-1])
+        head = sum(number << 24 * place for place, number in enumerate(threes)) | previous << 96
+        self._numbers.frombytes(head.to_bytes(16, byteorder))
+        self._numbers.extend(mark.sums[:-1])
 
     def back_to(self, characters: int) -> Mark | None:
         """The last mark at or before so many characters, or `None` for the beginning; those behind it are forgotten."""
-        while self._numbers and self._numbers[-self._width] > characters:
+        while self._numbers and self._last() > characters:
             del self._numbers[-self._width :]
         if not self._numbers:
             return None
-        position, tokens, features, previous, *sums = self._numbers[-self._width :]
-        return Mark(position, tokens >> 1, features, (tokens & 1) * _WORD + previous % _WORD, sums)
-
-
-def _signed(number: int) -> int:
-    """The 32 bits as a number with a sign."""
-    return number - _WORD if number >= _SIGN else number
+        head = self._head(len(self) - 1)
+        position, tokens, features, unseen = (head >> 24 * place & _THREE for place in range(4))
+        boundary = (tokens & 1) << 32 | head >> 96
+        return Mark(position, tokens >> 1, features, boundary, [*self._numbers[_HEAD - self._width :], unseen])

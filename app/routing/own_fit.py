@@ -18,11 +18,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from app.routing.calibration import Doubles, fit_sigmoid, route_thresholds
+from app.routing.calibration import fit_sigmoid, route_thresholds
 from app.routing.features import ROWS, Ids, rows_of
 from app.routing.fitting import Examples, Floats
 from app.routing.joint import OwnHead
 from app.routing.own import OwnRoute
+from app.routing.regression import Doubles
 from app.routing.scoring import MASS_UNIT, Collapsed, int8_steps
 
 ENOUGH_EXAMPLES = 20

@@ -5,17 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from app.routing.decisions import (
-    DEFAULT,
-    DOMAINS,
-    FEWEST_TOKENS,
-    STABLE_CHUNKS,
-    Decision,
-    Reason,
-    Thresholds,
-    canonical,
-    expert_for,
-)
+from app.routing.decisions import DEFAULT, DOMAINS, Decision, Reason, Thresholds, canonical, expert_for
 from app.routing.scoring import Model, Scores
 from app.routing.session import Past, RouterSession
 
@@ -156,7 +146,6 @@ class IncrementalSemanticRouter:
         threshold = self.threshold(best)
         inside = tokens > 0 and scores.out_of_domain <= limits.out_of_domain
         answers = inside and scores.confidence >= threshold
-        early = tokens >= FEWEST_TOKENS and stability >= STABLE_CHUNKS and scores.confidence >= limits.early_at(tokens)
         reason: Reason = "routed" if answers else "abstain"
         return Decision(
             route=best if answers else None,
@@ -169,7 +158,7 @@ class IncrementalSemanticRouter:
             out_of_domain=scores.out_of_domain,
             stability=stability,
             tokens=tokens,
-            can_route=answers if final else early,
+            can_route=answers if final else limits.early_enough(best, scores.probabilities, tokens, stability),
             final=final,
         )
 

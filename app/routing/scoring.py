@@ -14,9 +14,10 @@ from app.routing.features import ROWS
 
 Table = NDArray[np.int8]
 
-EXTRA = 2
-"""Columns of the table after those of the routes: the squared weight in `MASS_UNIT`s, and 1 if the row was never
-seen in fitting."""
+EXTRA = 3
+"""Columns of the table after those of the routes: the squared weight in `MASS_UNIT`s, how far the row speaks for a text
+that belongs to no route, and, last, 1 if the row was never seen in fitting."""
+UNSEEN = -1
 MASS_UNIT = 0.01
 
 
@@ -37,24 +38,26 @@ class History(msgspec.Struct, frozen=True):
 class Calibration(msgspec.Struct, frozen=True):
     """What turns scores into probabilities. `temperature` is t0 and t1 of T(m) = t0 + t1 / sqrt(m + 1).
 
-    `out_of_domain` are the intercept and the weights of 1 - max p, novelty and energy.
+    `out_of_domain` are the intercept and the weights of 1 - max p, novelty, energy and strangeness.
     """
 
     temperature: tuple[float, float] = (1.0, 0.0)
-    out_of_domain: tuple[float, float, float, float] = (-20.0, 0.0, 0.0, 0.0)
+    out_of_domain: tuple[float, float, float, float, float] = (-20.0, 0.0, 0.0, 0.0, 0.0)
     history: History = History()
 
 
 class Scores(msgspec.Struct, frozen=True):
     """Probability per route, in the model's order, and of the text belonging to none of them, with what that rests on.
 
-    `novelty` is the share of features that were never seen in fitting, `energy` is -T logsumexp(z / T).
+    `novelty` is the share of features that were never seen in fitting, `energy` is -T logsumexp(z / T), `strangeness`
+    the score of belonging to no route.
     """
 
     probabilities: tuple[float, ...]
     out_of_domain: float
     novelty: float
     energy: float
+    strangeness: float = 0.0
 
     @property
     def best(self) -> int:
@@ -111,18 +114,29 @@ class Collapsed(msgspec.Struct, frozen=True):
         width = len(self.routes)
         return (sums[self.routes.index(route)] - sum(sums[:width]) / width) * self.scale
 
+    def novelty(self, sums: Sequence[float], features: float) -> float:
+        """The share of so many features that were never seen in fitting."""
+        return sums[UNSEEN] / features if features else 1.0
+
+    def strangeness(self, sums: Sequence[float]) -> float:
+        """The score of belonging to no route."""
+        return self.factor(self.mass(sums)) * sums[len(self.routes) + 1]
+
     def scores(self, sums: Sequence[float], features: float, tokens: float) -> Scores:
         """Probabilities for `sums` over so many features and tokens."""
-        temperature = temperature_at(self.calibration.temperature, tokens)
-        probabilities, log_sum = softmax([z / temperature for z in self.logits(sums)])
-        novelty = sums[len(self.routes) + 1] / features if features else 1.0
-        energy = -temperature * log_sum
-        return Scores(tuple(probabilities), self._out_of_domain(max(probabilities), novelty, energy), novelty, energy)
+        strange = (self.novelty(sums, features), self.strangeness(sums))
+        return scored(self.logits(sums), *strange, tokens, self.calibration)
 
-    def _out_of_domain(self, confidence: float, novelty: float, energy: float) -> float:
-        intercept, *weights = self.calibration.out_of_domain
-        z = intercept + sum(w * x for w, x in zip(weights, (1 - confidence, novelty, energy), strict=True))
-        return sigmoid(z)
+
+def scored(z: Sequence[float], novelty: float, strangeness: float, tokens: float, calibration: Calibration) -> Scores:
+    """Probabilities for the scores of a text of so many tokens."""
+    temperature = temperature_at(calibration.temperature, tokens)
+    probabilities, log_sum = softmax([value / temperature for value in z])
+    energy = -temperature * log_sum
+    intercept, *weights = calibration.out_of_domain
+    features = (1 - max(probabilities), novelty, energy, strangeness)
+    foreign = sigmoid(intercept + sum(w * x for w, x in zip(weights, features, strict=True)))
+    return Scores(tuple(probabilities), foreign, novelty, energy, strangeness)
 
 
 class Model(Protocol):
@@ -179,17 +193,27 @@ def temperature_at(temperature: tuple[float, float], tokens: float) -> float:
     return max(temperature[0] + temperature[1] / math.sqrt(tokens + 1), 0.05)
 
 
-def collapsed(rows: NDArray[np.float32], weights: NDArray[np.float32], seen: NDArray[np.bool_]) -> tuple[Table, float]:
-    """The table and its scale, of weighted scores per row [ROWS, routes], weights [ROWS] and whether a row was seen."""
-    table = np.empty((ROWS, rows.shape[1] + EXTRA), np.int8)
+def collapsed(
+    rows: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    seen: NDArray[np.bool_],
+    strange: NDArray[np.float32] | None = None,
+) -> tuple[Table, float]:
+    """The table and its scale, of weighted scores per row [ROWS, routes], weights [ROWS] and whether a row was seen.
+
+    `strange[ROWS]` are weighted too, and are kept in units of their own.
+    """
+    table = np.zeros((ROWS, rows.shape[1] + EXTRA), np.int8)
     table[:, :-EXTRA], scale = int8_steps(rows)
-    table[:, -2] = np.clip(np.rint(weights**2 / MASS_UNIT), 1, 127)
-    table[:, -1] = ~seen
+    table[:, -EXTRA] = np.clip(np.rint(weights**2 / MASS_UNIT), 1, 127)
+    if strange is not None:
+        table[:, -EXTRA + 1], _ = int8_steps(strange)
+    table[:, UNSEEN] = ~seen
     return table, scale
 
 
-def int8_steps(rows: NDArray[np.float32]) -> tuple[Table, float]:
+def int8_steps(values: NDArray[np.float32]) -> tuple[Table, float]:
     """The numbers in int8, and the unit. A few of the largest are cut, so that the others have finer steps."""
-    size = np.abs(rows[rows != 0])
+    size = np.abs(values[values != 0])
     scale = max(float(np.quantile(size, 0.9999)) if size.size else 0.0, 1e-9) / 127
-    return np.clip(np.rint(rows / scale), -127, 127).astype(np.int8), scale
+    return np.clip(np.rint(values / scale), -127, 127).astype(np.int8), scale
