@@ -20,7 +20,7 @@ import kernels
 from app.routers import word_vectors as word_vectors_of_embedder
 from app.routing.calibration import calibration_error
 from app.routing.evaluation import STRANGER as STRANGER_NAME
-from app.routing.evaluation import Early, early, judge, naive_early, report, stranger_auroc
+from app.routing.evaluation import early_table, judge, report, stranger_auroc
 from app.routing.fitting import Floats
 from app.routing.own import OwnRoute
 from app.routing.own_fit import fit_own
@@ -156,9 +156,8 @@ def shipped(router: IncrementalSemanticRouter, texts: Sequence[Labelled]) -> Ite
     names = ("with '?'", "with a space", "upper case", "lower case", "without .,!?")
     yield "same route: " + ", ".join(f"{name} {share:.2%}" for name, share in zip(names, same, strict=True))
     prompts = judge(router, [(item.text, ROUTES[item.label]) for item in early_prompts()])
-    yield "\nearly decisions on the long prompts of models/router/packs/early.jsonl, within 35 % of the prompt:"
-    for name, row in (("fitted thresholds", early(prompts)), ("naive rule", naive_early(prompts))):
-        yield _early_line(name, row)
+    yield "\nthe long prompts of models/router/packs/early.jsonl:"
+    yield from early_table(prompts)
     yield ""
 
 
@@ -166,11 +165,6 @@ def variants(text: str) -> tuple[str, ...]:
     """The text, and as others might have written it."""
     bare = text.translate(str.maketrans("", "", ".,!?"))
     return text, f"{text}?", f"{text} ", text.upper(), text.lower(), bare
-
-
-def _early_line(name: str, row: Early) -> str:
-    shares = f"decided {row.decided:.1%}, agreement {row.agreement:.3f}, in vain {row.wasted:.1%}"
-    return f"  {name:20}{row.prompts:5} prompts, {shares}"
 
 
 def times() -> Iterator[str]:

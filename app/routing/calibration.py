@@ -66,12 +66,7 @@ def fit_sigmoid(scores: Doubles, positive: NDArray[np.bool_]) -> tuple[float, fl
     """
     counts = np.array([np.count_nonzero(~positive), np.count_nonzero(positive)])
     target = np.where(positive, (counts[1] + 1) / (counts[1] + 2), 1 / (counts[0] + 2))
-    weight = 0.5 / counts[positive.astype(np.int64)]
-    design, found = np.column_stack([np.ones(len(scores)), scores]), np.zeros(2)
-    for _ in range(25):  # Newton's method
-        p = 1 / (1 + np.exp(-np.clip(design @ found, -30, 30)))
-        hessian = (design * (weight * p * (1 - p))[:, None]).T @ design + 1e-6 * np.eye(2)
-        found -= np.linalg.solve(hessian, design.T @ (weight * (p - target)) + 1e-6 * found)
+    found = logistic(scores[:, None], target, 1 / counts[positive.astype(np.int64)])
     return float(found[0]), float(found[1])
 
 

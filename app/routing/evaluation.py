@@ -18,6 +18,8 @@ from app.routing.timeline import timeline
 STRANGER = "oos"
 """The label of texts that belong to no route."""
 LENGTHS = (8, 16, 32, 64, 128)
+SHARES = (0.15, 0.25, EARLY_SHARE, 0.5, 0.75)
+"""Parts of a prompt, for the table of early decisions."""
 _MISSES_SHOWN = 20
 
 
@@ -139,15 +141,20 @@ def report(router: IncrementalSemanticRouter, texts: Sequence[tuple[str, str]]) 
         yield f"out-of-domain AUROC {found:.3f}"
     yield "\ncalibration error by length:"
     yield from (f"  {name:22}{count:7}{error:8.3f}" for name, count, error in error_by_length(inside))
-    now = early(inside)
-    yield (
-        f"\nearly decisions, {now.prompts} prompts of {LONG_TOKENS} tokens and more: {now.decided:.0%} within "
-        f"{EARLY_SHARE:.0%} of the prompt, agreement {now.agreement:.3f}, in vain {now.wasted:.1%}"
-    )
+    yield from early_table(inside)
     yield from _confusion(inside)
     missed = [item for item in inside if not item.right]
     yield f"\n{len(missed)} missed" + (f", of which {_MISSES_SHOWN}:" if len(missed) > _MISSES_SHOWN else ":")
     yield from (f"  {i.label} as {i.whole.best} ({i.whole.confidence:.2f}): {i.text[:80]!r}" for i in missed[:20])
+
+
+def early_table(judged: Sequence[Judged]) -> Iterator[str]:
+    """What early decisions are worth after several shares of the prompt, and what the naive rule would be."""
+    rows = [(f"within {share:.0%} of the prompt", early(judged, share)) for share in SHARES]
+    rows.append((f"naive rule, within {EARLY_SHARE:.0%}", naive_early(judged)))
+    yield f"\nearly decisions, {rows[0][1].prompts} prompts of {LONG_TOKENS} tokens and more:"
+    yield f"  {'':26}{'decided':>9}{'agreement':>11}{'in vain':>9}"
+    yield from (f"  {name:26}{row.decided:9.1%}{row.agreement:11.3f}{row.wasted:9.1%}" for name, row in rows)
 
 
 def _confusion(judged: Sequence[Judged]) -> Iterator[str]:

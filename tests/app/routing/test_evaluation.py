@@ -7,6 +7,7 @@ from app.routing.evaluation import (
     accuracy,
     answered,
     early,
+    early_table,
     error_by_length,
     judge,
     known,
@@ -72,3 +73,13 @@ def test_the_report_names_what_was_missed() -> None:
     text = "\n".join(report(router(), [*LABELLED, (LABELLED[0][0], "coding")]))
     assert "13 texts of routes, 0 of none" in text
     assert "1 missed:\n  coding as general" in text
+
+
+def test_the_early_table_has_a_row_for_each_share_and_the_naive_rule() -> None:
+    head, columns, *rows = early_table(judge(router(Thresholds(early=0.3)), LONG + LABELLED))
+    assert f"{len(LONG)} prompts" in head
+    assert columns.split() == ["decided", "agreement", "in", "vain"]
+    assert [row.split("%")[0].split()[-1] for row in rows] == ["15", "25", "35", "50", "75", "35"]
+    decided = [float(row.split("prompt")[1].split("%")[0]) for row in rows[:-1]]
+    assert decided == sorted(decided)
+    assert "naive rule" in rows[-1]

@@ -71,7 +71,7 @@ def test_strangers_are_told_from_texts_of_routes() -> None:
     foreign = [f"who won the {what} in {place}" for what in ("final", "race", "cup") for place in ("rome", "oslo")]
     found = fit_model(LABELLED, ROUTES, Options(), strangers=foreign)
     plain = fit_model(LABELLED, ROUTES, Options())
-    assert (found.table[:, :-1] == plain.table[:, :-1]).all()
+    assert (np.delete(found.table, -2, 1) == np.delete(plain.table, -2, 1)).all()
     assert not plain.table[:, -2].any()
     asked = [traced(found, Labelled(text, 0, "a")).strangeness for text in ("who won the match in paris", TEXTS[0][0])]
     assert asked[0] > 0 > asked[1]
