@@ -10,7 +10,7 @@ from app.hashed_file import DamagedFileError as DamagedWeightsError
 __all__ = ["BUILT_IN", "MAGIC", "DamagedWeightsError", "read", "write"]
 
 BUILT_IN = Path(__file__).resolve().parents[2] / "models" / "router" / "router.bin"
-MAGIC = b"JARVISR1"
+MAGIC = b"JARVISR2"
 
 
 def write(path: Path, body: bytes) -> None:

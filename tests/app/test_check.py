@@ -8,7 +8,7 @@ import pytest
 
 import kernels
 from app.check import check_router, problems
-from app.routing.weights_file import read
+from app.routing.weights_file import MAGIC, read
 from app.settings import Settings, SettingsError
 from app.settings.sections import BUNDLED_MODEL
 from tests.backends.llama_cpp.lora_files import every_layer, strong_adapter, write_adapter
@@ -81,7 +81,7 @@ def test_vllm_takes_the_gguf_files_that_llama_cpp_takes(tmp_path: Path) -> None:
 
 def test_damaged_weights_of_the_router_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     damaged = tmp_path / "router.bin"
-    damaged.write_bytes(b"JARVISR1" + bytes(100))
+    damaged.write_bytes(MAGIC + bytes(100))
     monkeypatch.setattr("app.check.read", lambda: read(damaged))
     with pytest.raises(SettingsError, match="hash is not the one"):
         check_router()
