@@ -6,6 +6,7 @@ A line of a file has `text`, `domain` and `source`; `oos` is the domain of what 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,7 @@ from app.routing.features import ROWS, rows_of
 from app.routing.fitting import Floats, Penalty
 from app.routing.recipe import Labelled, Options, Trace, fit_model, traced
 from app.routing.scoring import Collapsed
+from app.routing.timeline import chunks
 from benchmarks.router_phrases import phrase_texts
 from benchmarks.router_teacher import Embed, taught
 from benchmarks.router_terms import term_texts
@@ -34,12 +36,15 @@ ROUTES = (
 STRANGER = -1
 PACKS = Path(__file__).resolve().parents[1] / "tools" / "router_packs"
 PACK_FAMILY, TERM_FAMILY, PHRASE_FAMILY, DEFINITION_FAMILY = "packs", "terms", "phrases", "wordnet"
+BEGINNING_FAMILY = "beginnings"
+BEGINNINGS, BEGUN_TOKENS = (10, 20, 36), 56
+"""Tokens of a beginning, and of a prompt that has one."""
 NO_PROMPTS = frozenset({TERM_FAMILY, PHRASE_FAMILY, DEFINITION_FAMILY})
 """Families that teach words and are not what people write to a model."""
 FAMILIES = ("mmlu", "clinc150", "banking77", "gsm8k", "humaneval", "mgsm")
 """Families of sources that are left out, one at a time."""
-FAVOURED = {PACK_FAMILY: 2.0, TERM_FAMILY: 1.0, PHRASE_FAMILY: 1.0, DEFINITION_FAMILY: 0.25}
-OPTIONS = Options(Penalty(1e-5, 1e-5, 60), FAVOURED, 0.5, NO_PROMPTS, 3)
+FAVOURED = {PACK_FAMILY: 2.0, TERM_FAMILY: 1.0, PHRASE_FAMILY: 1.0, DEFINITION_FAMILY: 0.25, BEGINNING_FAMILY: 1.5}
+OPTIONS = Options(Penalty(1e-5, 1e-5, 60), FAVOURED, 0.5, NO_PROMPTS | {BEGINNING_FAMILY}, 3)
 VECTOR_SCALE = 1.0
 """How far word vectors count beside words, chosen on sources that were left out."""
 
@@ -103,8 +108,21 @@ def word_vectors(path: Path) -> Floats:
 
 
 def model_of(texts: Sequence[Labelled], vectors: Floats, embed: Embed) -> Collapsed:
-    """The model of these texts, with what a teacher says of them."""
-    return fit_model(taught(texts, len(ROUTES), embed, NO_PROMPTS), ROUTES, OPTIONS, vectors)
+    """The model of these texts and of their beginnings, with what a teacher says of them."""
+    learned = taught(texts, len(ROUTES), embed, NO_PROMPTS, beginnings(texts))
+    return fit_model(learned, ROUTES, OPTIONS, vectors)
+
+
+def beginnings(texts: Sequence[Labelled]) -> list[Labelled]:
+    """What long prompts begin with, `BEGINNINGS` tokens each: so early evidence weighs what it is worth."""
+    prompts = [item for item in texts if item.family not in NO_PROMPTS]
+    split = [(item, list(chunks(item.text, 1))) for item in prompts]
+    return [
+        replace(item, text="".join(tokens[:count]), family=BEGINNING_FAMILY)
+        for item, tokens in split
+        if len(tokens) >= BEGUN_TOKENS
+        for count in BEGINNINGS
+    ]
 
 
 def left_out(texts: Sequence[Labelled], vectors: Floats, embed: Embed) -> Iterator[Trace]:

@@ -56,12 +56,19 @@ def _log_softmax(z: Floats) -> Floats:
     return np.asarray(z - np.log(np.exp(z).sum(1, keepdims=True)))
 
 
-def taught(texts: Sequence[Labelled], routes: int, embed: Embed, apart: Set[str]) -> list[Labelled]:
-    """The texts; those that are not of families `apart` with shares, by a teacher that has seen these and no others."""
+def taught(
+    texts: Sequence[Labelled], routes: int, embed: Embed, apart: Set[str], cuts: Sequence[Labelled] = ()
+) -> list[Labelled]:
+    """The texts and then `cuts`, with shares but for those of families `apart`.
+
+    The teacher has seen the other texts, and no cuts.
+    """
     prompts = [item for item in texts if item.family not in apart]
     labels = np.array([item.label for item in prompts])
     vectors = embed([item.text for item in prompts])
-    opinions = np.exp(_log_softmax(logits(regressed(vectors, labels, even(labels), routes), vectors)))
-    mixed = TRUST * opinions + (1 - TRUST) * one_hot(labels, routes)
+    teacher = regressed(vectors, labels, even(labels), routes)
+    asked = np.concatenate([vectors, embed([item.text for item in cuts])]) if cuts else vectors
+    targets = one_hot(np.array([item.label for item in (*prompts, *cuts)]), routes)
+    mixed = TRUST * np.exp(_log_softmax(logits(teacher, asked))) + (1 - TRUST) * targets
     shares = (tuple(row) for row in mixed.tolist())
-    return [item if item.family in apart else replace(item, shares=next(shares)) for item in texts]
+    return [item if item.family in apart else replace(item, shares=next(shares)) for item in (*texts, *cuts)]

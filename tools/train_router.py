@@ -16,7 +16,7 @@ from app.routing.recipe import Labelled, Trace, calibrate, traced
 from app.routing.scoring import Collapsed
 from app.routing.weights import Weights, save
 from app.routing.weights_file import BUILT_IN
-from benchmarks.router_data import NO_PROMPTS, STRANGER, left_out, model_of, packs, read, word_vectors
+from benchmarks.router_data import NO_PROMPTS, PACK_FAMILY, STRANGER, left_out, model_of, packs, read, word_vectors
 from tools.minilm import embedded
 
 
@@ -34,7 +34,8 @@ def main() -> None:
     inside = [trace for trace in halves if trace.label != STRANGER]
     outside = [trace for trace in halves if trace.label == STRANGER]
     model = model_of(known, vectors, embedded)
-    calibration, thresholds = calibrate(model, [*inside, *unseen], inside, outside)
+    long = [trace for trace in inside if trace.family == PACK_FAMILY]
+    calibration, thresholds = calibrate(model, [*inside, *unseen], inside, outside, long)
     calibrated = Collapsed(model.routes, model.table, model.scale, model.bias, calibration)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     save(given.out, Weights(calibrated, thresholds))

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from app.routing.decisions import PRECISIONS, least_confidence
 from app.routing.features import Ids
+from app.routing.regression import Doubles, logistic
 from app.routing.scoring import Scores
-
-Doubles = NDArray[np.float64]
 
 _BINS = 10
 
@@ -54,20 +53,9 @@ def fit_temperature(observed: Observations, importance: Doubles) -> tuple[float,
 
 def fit_stranger_test(inside: Doubles, outside: Doubles) -> Doubles:
     """Intercept and weights for the `stranger_features` of texts; both sides weigh the same."""
-    features = np.concatenate([inside, outside])
-    mean, spread = features.mean(0), features.std(0) + 1e-9
-    design = np.column_stack([np.ones(len(features)), (features - mean) / spread])
-    target = np.repeat([0.0, 1.0], [len(inside), len(outside)])
-    weight = np.repeat([0.5 / len(inside), 0.5 / len(outside)], [len(inside), len(outside)])
-    found = np.zeros(4)
-    ridge = np.diag([0.0, 1e-3, 1e-3, 1e-3])
-    for _ in range(25):  # Newton's method
-        p = 1 / (1 + np.exp(-np.clip(design @ found, -30, 30)))
-        gradient = design.T @ (weight * (p - target)) + ridge @ found
-        hessian = (design * (weight * p * (1 - p))[:, None]).T @ design + ridge + 1e-9 * np.eye(4)
-        found -= np.linalg.solve(hessian, gradient)
-    weights = found[1:] / spread
-    return np.array([found[0] - float(weights @ mean), *weights])
+    sizes = [len(inside), len(outside)]
+    target, weight = np.repeat([0.0, 1.0], sizes), np.repeat([0.5 / len(inside), 0.5 / len(outside)], sizes)
+    return logistic(np.concatenate([inside, outside]), target, weight)
 
 
 def stranger_features(scores: Sequence[Scores]) -> Doubles:

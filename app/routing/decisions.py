@@ -9,12 +9,12 @@ from typing import Literal
 
 import msgspec
 
+from app.routing.agreement import Agreement
+
 Reason = Literal["explicit", "override", "sticky", "routed", "abstain", "fallback"]
 
 PRECISIONS = tuple(round(0.5 + 0.01 * step, 2) for step in range(50))
 """What thresholds are fitted for, 0.5 to 0.99."""
-EARLY_LENGTHS = (8, 16, 32, 64, 128, 256)
-"""Tokens read, by which thresholds for early decisions are kept: each holds up to the next."""
 FEWEST_TOKENS, STABLE_CHUNKS = 8, 2
 NEVER = 2.0
 """A threshold that no probability reaches."""
@@ -24,13 +24,14 @@ DEFAULT = "general"
 
 
 class Thresholds(msgspec.Struct, frozen=True):
-    """Per route, the least confidence for each of `PRECISIONS`; the early ones for each of `EARLY_LENGTHS`.
+    """Per route, the least confidence for each of `PRECISIONS`; what early decisions go by, and its threshold.
 
     Above the probability `out_of_domain`, a text belongs to no route.
     """
 
     by_route: Mapping[str, tuple[float, ...]] = {}
-    early: tuple[float, ...] = (NEVER,) * len(EARLY_LENGTHS)
+    agreement: Agreement = Agreement()
+    early: float = NEVER
     out_of_domain: float = 1.0
 
     def at(self, route: str, precision: float) -> float:
@@ -38,10 +39,11 @@ class Thresholds(msgspec.Struct, frozen=True):
         found = self.by_route.get(route)
         return precision if found is None else found[min(bisect_left(PRECISIONS, precision), len(PRECISIONS) - 1)]
 
-    def early_at(self, tokens: int) -> float:
-        """The least confidence that decides after so many tokens."""
-        place = bisect_left(EARLY_LENGTHS, tokens + 1) - 1
-        return NEVER if place < 0 else self.early[place]
+    def early_enough(self, route: str, probabilities: Sequence[float], tokens: int, stability: int) -> bool:
+        """Whether a beginning decides: so many tokens, of which the last `stability` chunks had the same best route."""
+        if tokens < FEWEST_TOKENS or stability < STABLE_CHUNKS:
+            return False
+        return self.agreement.probability(route, probabilities, tokens) >= self.early
 
 
 class Decision(msgspec.Struct, frozen=True):

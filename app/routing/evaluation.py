@@ -10,14 +10,14 @@ import numpy as np
 
 from app.routing.calibration import auroc, calibration_error
 from app.routing.decisions import Decision
-from app.routing.recipe import CHUNK_TOKENS
+from app.routing.passages import EARLY_SHARE
+from app.routing.recipe import CHUNK_TOKENS, LONG_TOKENS
 from app.routing.router import IncrementalSemanticRouter
 from app.routing.timeline import timeline
 
 STRANGER = "oos"
 """The label of texts that belong to no route."""
 LENGTHS = (8, 16, 32, 64, 128)
-EARLY_TOKENS, EARLY_SHARE = 64, 0.35
 _MISSES_SHOWN = 20
 
 
@@ -99,8 +99,8 @@ def stranger_auroc(judged: Sequence[Judged], inside: str | None = None) -> float
 
 
 def early(judged: Sequence[Judged], share: float = EARLY_SHARE) -> Early:
-    """Early decisions on prompts of at least `EARLY_TOKENS`, within the first `share` of the prompt's tokens."""
-    long = [item for item in judged if item.whole.tokens >= EARLY_TOKENS]
+    """Early decisions on prompts of at least `LONG_TOKENS`, within the first `share` of the prompt's tokens."""
+    long = [item for item in judged if item.whole.tokens >= LONG_TOKENS]
     first = [
         next((s for s in item.steps[:-1] if s.can_route and s.tokens <= share * item.whole.tokens), None)
         for item in long
@@ -113,7 +113,7 @@ def early(judged: Sequence[Judged], share: float = EARLY_SHARE) -> Early:
 
 def naive_early(judged: Sequence[Judged]) -> Early:
     """The naive rule on the same prompts: confidence grows with each chunk, by a fifth; commit at 0.7."""
-    long = [item for item in judged if item.whole.tokens >= EARLY_TOKENS]
+    long = [item for item in judged if item.whole.tokens >= LONG_TOKENS]
     agreeing = decided = 0
     for item in long:
         for number, step in enumerate(item.steps[:-1], 1):
@@ -141,7 +141,7 @@ def report(router: IncrementalSemanticRouter, texts: Sequence[tuple[str, str]]) 
     yield from (f"  {name:22}{count:7}{error:8.3f}" for name, count, error in error_by_length(inside))
     now = early(inside)
     yield (
-        f"\nearly decisions, {now.prompts} prompts of {EARLY_TOKENS} tokens and more: {now.decided:.0%} within "
+        f"\nearly decisions, {now.prompts} prompts of {LONG_TOKENS} tokens and more: {now.decided:.0%} within "
         f"{EARLY_SHARE:.0%} of the prompt, agreement {now.agreement:.3f}, in vain {now.wasted:.1%}"
     )
     yield from _confusion(inside)

@@ -1,4 +1,4 @@
-"""When a text may be decided before its end: thresholds by first passage, on texts that were left out of the fit.
+"""When a text may be decided before its end: fitted on texts that were left out, a threshold by first passage.
 
 Committing as soon as a probability first passes a threshold is optional stopping: among the moments at which it could
 have passed, the unlucky ones come first. So what counts here is each text's first passage and nothing after it.
@@ -7,41 +7,66 @@ have passed, the unlucky ones come first. So what counts here is each text's fir
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from app.routing.decisions import EARLY_LENGTHS, NEVER, wilson_lower
+from app.routing.agreement import Agreement, signals
+from app.routing.decisions import NEVER
+from app.routing.regression import logistic
 
-Point = tuple[int, float, bool]
-"""Tokens read, confidence, and whether the same route was best in the end."""
+Passing = tuple[float, bool]
+"""A probability of agreement, and whether the same route was best in the end."""
 AGREEMENT = 0.95
-"""How often an early decision must be the one on the whole text, by Wilson's lower bound."""
-_CANDIDATES = tuple(round(float(value), 2) for value in np.arange(0.99, 0.195, -0.01))
+"""How often an early decision must be the one on the whole text."""
+FEWEST = 50
+"""Early decisions that a threshold must rest on."""
+EARLY_SHARE = 0.35
+"""The part of a text in which an early decision is worth having."""
+_CANDIDATES = tuple(round(float(value), 3) for value in np.arange(0.995, 0.495, -0.005))
 
 
-def early_thresholds(texts: Sequence[Sequence[Point]]) -> tuple[float, ...]:
-    """Per stretch of `EARLY_LENGTHS`, the least confidence that decides; of texts that no earlier stretch decided."""
-    waiting, found = list(texts), []
-    for begin, end in zip(EARLY_LENGTHS, [*EARLY_LENGTHS[1:], np.iinfo(np.int64).max], strict=True):
-        here = [[point for point in points if begin <= point[0] < end] for points in waiting]
-        limit = _least(here)
-        waiting = [points for points, mine in zip(waiting, here, strict=True) if first_passage(mine, limit) is None]
-        found.append(limit)
-    return tuple(found)
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A moment at which a text could be decided: the route that is best, and whether it was best in the end."""
+
+    route: int
+    probabilities: tuple[float, ...]
+    tokens: int
+    agrees: bool
 
 
-def first_passage(points: Sequence[Point], limit: float) -> Point | None:
-    """The first point whose confidence reaches the limit."""
-    return next((point for point in points if point[1] >= limit), None)
+def fit_agreement(texts: Sequence[Sequence[Point]], routes: Sequence[str]) -> Agreement:
+    """From the points of texts, each of which counts the same; without points, confidence is all there is."""
+    points = [(point, 1 / len(mine)) for mine in texts for point in mine]
+    if not points or len(routes) < 2:
+        return Agreement()
+    of_route = np.eye(len(routes))[[point.route for point, _ in points]]
+    measured = np.array([signals(point.probabilities, point.tokens) for point, _ in points])
+    agrees = np.array([float(point.agrees) for point, _ in points])
+    found = logistic(np.column_stack([measured, of_route]), agrees, np.array([share for _, share in points]))
+    first, second, third = found[1:4].tolist()
+    intercepts = (found[0] + found[4:]).tolist()
+    return Agreement(dict(zip(routes, intercepts, strict=True)), (first, second, third))
 
 
-def _least(texts: Sequence[Sequence[Point]]) -> float:
+def passings(texts: Sequence[Sequence[Point]], agreement: Agreement, routes: Sequence[str]) -> list[list[Passing]]:
+    """Per text, what its points come to."""
+    return [[(agreement.probability(routes[p.route], p.probabilities, p.tokens), p.agrees) for p in t] for t in texts]
+
+
+def early_threshold(texts: Sequence[Sequence[Passing]]) -> float:
     """The least candidate whose first passages agree often enough, before the first that fails after one that did."""
     found = NEVER
     for limit in _CANDIDATES:
         passed = [point for points in texts if (point := first_passage(points, limit)) is not None]
-        if wilson_lower(sum(point[2] for point in passed), len(passed)) >= AGREEMENT:
+        if len(passed) >= FEWEST and sum(agrees for _, agrees in passed) >= AGREEMENT * len(passed):
             found = limit
         elif found != NEVER:
             break
     return found
+
+
+def first_passage(points: Sequence[Passing], limit: float) -> Passing | None:
+    """The first point whose probability reaches the limit."""
+    return next((point for point in points if point[0] >= limit), None)

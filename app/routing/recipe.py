@@ -19,13 +19,13 @@ from app.routing.calibration import (
 from app.routing.decisions import FEWEST_TOKENS, STABLE_CHUNKS, Thresholds
 from app.routing.features import ROWS, FeatureState, Ids, encode
 from app.routing.fitting import Design, Examples, Floats, Penalty, feature_weights, fit_head, one_hot
-from app.routing.passages import Point, early_thresholds
+from app.routing.passages import EARLY_SHARE, Point, early_threshold, fit_agreement, passings
 from app.routing.scoring import Calibration, Collapsed, Scores, collapsed
 from app.routing.timeline import chunks
 
 CHUNK_TOKENS = 8
 LONG_TOKENS = 64
-"""Tokens of a text on whose beginnings early decisions are fitted."""
+"""Tokens of a text that has a beginning to decide by."""
 FEWEST_TEXTS = 2
 """Texts that a row must be in to have a weight of its own."""
 _TEMPERED = 0.25
@@ -138,13 +138,17 @@ def observations(traces: Sequence[Trace], *, whole: bool) -> Observations:
 
 
 def calibrate(
-    model: Collapsed, known: Sequence[Trace], inside: Sequence[Trace], strangers: Sequence[Trace]
+    model: Collapsed,
+    known: Sequence[Trace],
+    inside: Sequence[Trace],
+    strangers: Sequence[Trace],
+    long: Sequence[Trace] = (),
 ) -> tuple[Calibration, Thresholds]:
     """What goes with a model, from traces of texts left out.
 
     Probabilities are those of texts like the ones that were fitted on, `inside`; thresholds hold for all `known`.
     The test for strangers tells `strangers`, which belong to no route, from `inside`: by the same models, since what
-    is new to a model depends on how much it has seen.
+    is new to a model depends on how much it has seen. Early decisions are fitted on those of `long` that are.
     """
     every = observations(inside, whole=False)
     importance = np.concatenate([np.full(len(t.tokens), 1 / len(t.tokens)) for t in inside]) / len(inside)
@@ -157,8 +161,10 @@ def calibrate(
     limit = float(np.quantile([s.out_of_domain for s in whole_scores(model, calibration, inside)], KEPT))
     whole = observations(known, whole=True)
     found = route_thresholds(whole.probabilities(temperature), whole.labels, len(model.routes))
-    early = early_thresholds([stable_points(t, temperature) for t in known if t.tokens[-1] >= LONG_TOKENS])
-    return calibration, Thresholds(dict(zip(model.routes, found, strict=True)), early, limit)
+    beginnings = [stable_points(trace, temperature) for trace in long if trace.tokens[-1] >= LONG_TOKENS]
+    agreement = fit_agreement(beginnings, model.routes)
+    early = early_threshold(passings(beginnings, agreement, model.routes))
+    return calibration, Thresholds(dict(zip(model.routes, found, strict=True)), agreement, early, limit)
 
 
 KEPT = 0.97
@@ -172,11 +178,11 @@ def whole_scores(model: Collapsed, calibration: Calibration, traces: Sequence[Tr
 
 
 def stable_points(trace: Trace, temperature: tuple[float, float]) -> list[Point]:
-    """Where the same route was best twice in a row: what an early decision could go by."""
+    """Where, early in the text, the same route was best twice in a row."""
     probabilities = observations([trace], whole=False).probabilities(temperature)
-    best, stable, found = probabilities.argmax(1), 0, []
-    for i in range(len(best) - 2):  # the last chunk is no beginning, and the whole text comes after it
+    best, stable, found = probabilities.argmax(1).tolist(), 0, []
+    for i, tokens in enumerate(trace.tokens[:-1]):
         stable = stable + 1 if i and best[i] == best[i - 1] else 1
-        if stable >= STABLE_CHUNKS and trace.tokens[i] >= FEWEST_TOKENS:
-            found.append((trace.tokens[i], float(probabilities[i].max()), bool(best[i] == best[-1])))
+        if stable >= STABLE_CHUNKS and FEWEST_TOKENS <= tokens <= EARLY_SHARE * trace.tokens[-1]:
+            found.append(Point(best[i], tuple(probabilities[i].tolist()), tokens, best[i] == best[-1]))
     return found

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 import kernels
-from app.routing.decisions import DEFAULT, FEWEST_TOKENS, STABLE_CHUNKS, Decision, Reason, canonical, expert_for
+from app.routing.decisions import DEFAULT, Decision, Reason, canonical, expert_for
 from app.routing.features import FeatureState, encode
 from app.routing.scoring import Scores
 from app.routing.weights import Weights
@@ -153,7 +153,6 @@ class IncrementalSemanticRouter:
         threshold = limits.at(best, self.precision)
         inside = tokens > 0 and scores.out_of_domain <= limits.out_of_domain
         answers = inside and scores.confidence >= threshold
-        early = tokens >= FEWEST_TOKENS and stability >= STABLE_CHUNKS and scores.confidence >= limits.early_at(tokens)
         reason: Reason = "routed" if answers else "abstain"
         return Decision(
             route=best if answers else None,
@@ -166,7 +165,7 @@ class IncrementalSemanticRouter:
             out_of_domain=scores.out_of_domain,
             stability=stability,
             tokens=tokens,
-            can_route=answers if final else early,
+            can_route=answers if final else limits.early_enough(best, scores.probabilities, tokens, stability),
             final=final,
         )
 

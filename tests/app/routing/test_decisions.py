@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from app.routing.agreement import Agreement
 from app.routing.decisions import (
     NEVER,
     PRECISIONS,
@@ -39,9 +40,14 @@ def test_the_threshold_is_that_of_the_precision_asked_for() -> None:
     assert limits.at("coding", 0.9) == 0.9
 
 
-@pytest.mark.parametrize(("tokens", "limit"), [(0, NEVER), (7, NEVER), (8, 0.9), (15, 0.9), (16, 0.8), (1000, 0.4)])
-def test_early_thresholds_hold_up_to_the_next_length(tokens: int, limit: float) -> None:
-    assert Thresholds(early=(0.9, 0.8, 0.7, 0.6, 0.5, 0.4)).early_at(tokens) == limit
+def test_a_beginning_decides_after_enough_tokens_chunks_and_agreement() -> None:
+    limits = Thresholds(agreement=Agreement({"math": 0.0, "coding": -1.0}), early=0.8)
+    assert limits.early_enough("math", (0.85, 0.15), tokens=8, stability=2)
+    assert not limits.early_enough("math", (0.85, 0.15), tokens=7, stability=2)
+    assert not limits.early_enough("math", (0.85, 0.15), tokens=8, stability=1)
+    assert not limits.early_enough("math", (0.75, 0.25), tokens=8, stability=2)
+    assert not limits.early_enough("coding", (0.85, 0.15), tokens=8, stability=2)
+    assert not Thresholds().early_enough("math", (1.0, 0.0), tokens=99, stability=9)
 
 
 def test_wilsons_bound_is_below_the_share_and_nears_it() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.routing.decisions import EARLY_LENGTHS, Thresholds
+from app.routing.decisions import Thresholds
 from app.routing.evaluation import (
     accuracy,
     answered,
@@ -48,7 +48,7 @@ def test_strangers_are_no_misses_and_can_be_told_apart() -> None:
 
 
 def test_early_decisions_count_on_long_prompts_only() -> None:
-    eager = router(Thresholds(early=(0.3,) * len(EARLY_LENGTHS)))
+    eager = router(Thresholds(early=0.3))
     found = early(judge(eager, LONG + LABELLED))
     assert (found.prompts, found.decided, found.agreement, found.wasted) == (1, 1, 1, 0)
     assert early(judge(router(), LONG)).decided == 0
@@ -56,7 +56,7 @@ def test_early_decisions_count_on_long_prompts_only() -> None:
 
 
 def test_a_decision_that_the_rest_overturns_is_in_vain() -> None:
-    eager = router(Thresholds(early=(0.3,) * len(EARLY_LENGTHS)))
+    eager = router(Thresholds(early=0.3))
     turning = LONG[0][0] + "prove that the sum of two even numbers is even, solve the equation x^2 = 4 " * 60
     found = early(judge(eager, [(turning, "math")]))
     assert (found.decided, found.agreement, found.wasted) == (1, 0, 1)

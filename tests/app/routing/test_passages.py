@@ -1,37 +1,69 @@
 from __future__ import annotations
 
-import numpy as np
+import random
+
+import pytest
 
 from app.routing.decisions import NEVER
-from app.routing.passages import Point, early_thresholds, first_passage
+from app.routing.passages import FEWEST, Passing, Point, early_threshold, first_passage, fit_agreement, passings
+
+ROUTES = ("general", "coding")
 
 
-def texts(agrees_from: float, tokens: int = 20) -> list[list[Point]]:
-    """Texts of one point each, whose decision holds from some confidence on."""
-    return [[(tokens, float(p), bool(p >= agrees_from))] for p in np.linspace(0.2, 1, 400)]
+def texts(agrees_from: float) -> list[list[Passing]]:
+    """Texts of one point each, whose decision holds from some probability on."""
+    return [[(step / 1000, step / 1000 >= agrees_from)] for step in range(200, 1000)]
 
 
 def test_no_early_decision_where_nothing_agrees() -> None:
-    assert early_thresholds(texts(agrees_from=2)) == (NEVER,) * 6
+    assert early_threshold(texts(agrees_from=2)) == NEVER
+    assert early_threshold([]) == NEVER
 
 
-def test_the_threshold_is_where_decisions_begin_to_hold() -> None:
-    found = early_thresholds(texts(agrees_from=0.7))
-    assert 0.6 < found[1] < 0.75
-    assert found[:1] + found[2:] == (NEVER,) * 5
+def test_the_threshold_is_where_enough_decisions_hold() -> None:
+    assert early_threshold(texts(agrees_from=0.7)) == pytest.approx(1 - 0.3 / 0.95, abs=0.01)
 
 
 def test_few_texts_decide_nothing() -> None:
-    assert early_thresholds(texts(agrees_from=0)[:19]) == (NEVER,) * 6
+    assert early_threshold([[(0.99, True)]] * (FEWEST - 1)) == NEVER
+    assert early_threshold([[(0.99, True)]] * FEWEST) == 0.5
 
 
 def test_only_the_first_passage_counts() -> None:
-    wrong_then_right: list[list[Point]] = [[(16, 0.8, False), (24, 0.9, True)] for _ in range(100)]
-    assert early_thresholds(wrong_then_right)[1] > 0.8
-    assert first_passage(wrong_then_right[0], 0.5) == (16, 0.8, False)
+    wrong_then_right: list[list[Passing]] = [[(0.8, False), (0.9, True)] for _ in range(100)]
+    assert early_threshold(wrong_then_right) > 0.8
+    assert first_passage(wrong_then_right[0], 0.5) == (0.8, False)
 
 
-def test_a_text_that_was_decided_says_nothing_of_later_stretches() -> None:
-    decided: list[list[Point]] = [[(10, 0.9, True), (20, 0.9, False)] for _ in range(100)]
-    late: list[list[Point]] = [[(20, 0.5, True)] for _ in range(100)]
-    assert early_thresholds([*decided, *late])[1] < 0.5
+def test_what_follows_a_failure_is_not_looked_at() -> None:
+    good: list[list[Passing]] = [[(0.9, True)]] * 100
+    bad: list[list[Passing]] = [[(0.8, False)]] * 10
+    more: list[list[Passing]] = [[(0.6, True)]] * 1000
+    assert 0.8 < early_threshold([*good, *bad, *more]) <= 0.9
+
+
+def test_agreement_is_learned_by_route_and_confidence() -> None:
+    chance = random.Random(1)
+    found = []
+    for _ in range(2000):
+        route, best = chance.randrange(2), chance.uniform(0.55, 0.99)
+        holds = chance.random() < (best if route else best - 0.4)
+        pair = (1 - best, best) if route else (best, 1 - best)
+        found.append([Point(route, pair, 20, holds)])
+    agreement = fit_agreement(found, ROUTES)
+    for best in (0.7, 0.9):
+        assert agreement.probability("coding", (1 - best, best), 20) == pytest.approx(best, abs=0.06)
+        assert agreement.probability("general", (best, 1 - best), 20) == pytest.approx(best - 0.4, abs=0.06)
+    [[(probability, agrees)]] = passings(found[:1], agreement, ROUTES)
+    assert agrees == found[0][0].agrees
+    assert probability == agreement.probability(ROUTES[found[0][0].route], found[0][0].probabilities, 20)
+
+
+def test_texts_count_the_same_however_many_points_they_have() -> None:
+    wrong = [[Point(1, (0.2, 0.8), 20, agrees=False)] * 50]
+    right = [[Point(1, (0.2, 0.8), 20, agrees=True)]] * 3
+    assert fit_agreement([*wrong, *right], ROUTES).probability("coding", (0.2, 0.8), 20) == pytest.approx(0.75, 0.01)
+
+
+def test_without_points_agreement_is_the_confidence() -> None:
+    assert fit_agreement([], ROUTES).probability("coding", (0.2, 0.8), 20) == pytest.approx(0.8)

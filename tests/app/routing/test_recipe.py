@@ -3,8 +3,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from app.routing.decisions import NEVER
 from app.routing.features import rows_of
-from app.routing.recipe import Labelled, Options, calibrate, familiar, fit_model, importances, traced
+from app.routing.recipe import (
+    Labelled,
+    Options,
+    Trace,
+    calibrate,
+    familiar,
+    fit_model,
+    importances,
+    stable_points,
+    traced,
+)
 from app.routing.scoring import Collapsed
 from tests.app.routing.small import ROUTES, TEXTS, model
 
@@ -53,3 +64,20 @@ def test_a_feature_is_familiar_by_the_prompts_that_have_it() -> None:
     assert found[rows_of("alpha")].all()
     assert not found[rows_of("beta")].any()
     assert familiar(rows, texts, Options())[rows_of("beta")].all()
+
+
+def test_points_to_decide_by_are_early_and_stable() -> None:
+    best = [0, 0, 1, 1, 1, 1, 1, 1, 1, 1]
+    logits = [[3.0 * (route == here) for route in range(3)] for here in best]
+    trace = Trace(1, "a", logits, [8 * (i + 1) for i in range(9)] + [72], [[0] * 5] * 10, [1] * 10)
+    points = stable_points(trace, (1.0, 0.0))
+    assert [(point.route, point.tokens, point.agrees) for point in points] == [(0, 16, False)]
+    longer = Trace(1, "a", logits, [*trace.tokens[:-1], 100], trace.sums, trace.features)
+    assert [point.tokens for point in stable_points(longer, (1.0, 0.0))] == [16, 32]
+
+
+def test_early_decisions_are_fitted_on_long_texts_only() -> None:
+    short = [traced(model(), item) for item in LABELLED] * 9
+    assert calibrate(model(), short, short, [], short)[1].early == NEVER
+    long = [traced(model(), Labelled(f"{item.text} " * 12, item.label, "a")) for item in LABELLED] * 9
+    assert calibrate(model(), short, short, [], long)[1].early < 1

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.routing import router as module
-from app.routing.decisions import EARLY_LENGTHS, Thresholds
+from app.routing.decisions import Thresholds
 from tests.app.routing.small import TEXTS, router
 
 HARD = [
@@ -23,7 +23,7 @@ HARD = [
     "\n\n\t \r",
 ]
 CODE = "write a python function that sorts a list, then def add(a, b):"
-EAGER = Thresholds(early=(0.3,) * len(EARLY_LENGTHS))
+EAGER = Thresholds(early=0.3)
 
 
 @pytest.mark.parametrize("text", HARD)
