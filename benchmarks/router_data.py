@@ -36,7 +36,7 @@ ROUTES = (
 STRANGER = -1
 PACKS = Path(__file__).resolve().parents[1] / "tools" / "router_packs"
 PACK_FAMILY, TERM_FAMILY, PHRASE_FAMILY, DEFINITION_FAMILY = "packs", "terms", "phrases", "wordnet"
-BEGINNING_FAMILY = "beginnings"
+BEGINNING_FAMILY, STRANGER_FAMILY = "beginnings", "none"
 BEGINNINGS, BEGUN_TOKENS = (10, 20, 36), 56
 """Tokens of a beginning, and of a prompt that has one."""
 NO_PROMPTS = frozenset({TERM_FAMILY, PHRASE_FAMILY, DEFINITION_FAMILY})
@@ -44,7 +44,7 @@ NO_PROMPTS = frozenset({TERM_FAMILY, PHRASE_FAMILY, DEFINITION_FAMILY})
 FAMILIES = ("mmlu", "clinc150", "banking77", "gsm8k", "humaneval", "mgsm")
 """Families of sources that are left out, one at a time."""
 FAVOURED = {PACK_FAMILY: 2.0, TERM_FAMILY: 1.0, PHRASE_FAMILY: 1.0, DEFINITION_FAMILY: 0.25, BEGINNING_FAMILY: 1.5}
-OPTIONS = Options(Penalty(1e-5, 1e-5, 60), FAVOURED, 0.5, NO_PROMPTS | {BEGINNING_FAMILY}, 3)
+OPTIONS = Options(Penalty(1e-5, 1e-5, 60), FAVOURED, 0.5, NO_PROMPTS | {BEGINNING_FAMILY}, 3, {PACK_FAMILY: 0.2})
 VECTOR_SCALE = 1.0
 """How far word vectors count beside words, chosen on sources that were left out."""
 
@@ -107,10 +107,16 @@ def word_vectors(path: Path) -> Floats:
     return table
 
 
-def model_of(texts: Sequence[Labelled], vectors: Floats, embed: Embed) -> Collapsed:
-    """The model of these texts and of their beginnings, with what a teacher says of them."""
+def strangers() -> list[Labelled]:
+    """Prompts that belong to no route."""
+    rows = [_LINE.decode(line) for line in (PACKS / "none.jsonl").read_bytes().splitlines()]
+    return [Labelled(row.text, STRANGER, STRANGER_FAMILY) for row in rows]
+
+
+def model_of(texts: Sequence[Labelled], vectors: Floats, embed: Embed, foreign: Sequence[Labelled] = ()) -> Collapsed:
+    """The model of these texts and of their beginnings, with what a teacher says of them; and of strangers."""
     learned = taught(texts, len(ROUTES), embed, NO_PROMPTS, beginnings(texts))
-    return fit_model(learned, ROUTES, OPTIONS, vectors)
+    return fit_model(learned, ROUTES, OPTIONS, vectors, [item.text for item in foreign])
 
 
 def beginnings(texts: Sequence[Labelled]) -> list[Labelled]:

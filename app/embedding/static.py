@@ -47,6 +47,17 @@ class StaticEmbedder:
         """Bytes of the table and its scales."""
         return self._table.nbytes + self._scales.nbytes
 
+    def row(self, token: int) -> Floats:
+        """[width]: what a token adds to the sum of a text.
+
+        Raises:
+            IndexError: it is a control token, or none.
+        """
+        place = token - self._first
+        if not 0 <= place < len(self._table):
+            raise IndexError(f"token {token} has no row")
+        return np.asarray(self._table[place] * self._scales[place], np.float32)
+
     def vector(self, text: str) -> Floats:
         """[width]: the vector of a text, of length 1."""
         return self.of_ids(self.tokens.encode(text))

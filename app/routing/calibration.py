@@ -59,8 +59,8 @@ def fit_stranger_test(inside: Doubles, outside: Doubles) -> Doubles:
 
 
 def stranger_features(scores: Sequence[Scores]) -> Doubles:
-    """1 - max p, novelty and energy, [n, 3]."""
-    return np.array([[1 - found.confidence, found.novelty, found.energy] for found in scores])
+    """1 - max p, novelty, energy and strangeness, [n, 4]."""
+    return np.array([[1 - found.confidence, found.novelty, found.energy, found.strangeness] for found in scores])
 
 
 def route_thresholds(probabilities: Doubles, labels: Ids, routes: int) -> list[tuple[float, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,10 +17,11 @@ from app.routing.calibration import (
     stranger_features,
 )
 from app.routing.decisions import FEWEST_TOKENS, STABLE_CHUNKS, Thresholds
-from app.routing.features import ROWS, FeatureState, Ids, encode
+from app.routing.features import ROWS, FeatureState, Ids, encode, rows_of
 from app.routing.fitting import Design, Examples, Floats, Penalty, feature_weights, fit_head, one_hot
 from app.routing.passages import EARLY_SHARE, Point, early_threshold, fit_agreement, passings
-from app.routing.scoring import Calibration, Collapsed, Scores, collapsed
+from app.routing.scoring import Calibration, Collapsed, Scores, collapsed, scored
+from app.routing.strangers import stranger_rows
 from app.routing.timeline import chunks
 
 CHUNK_TOKENS = 8
@@ -47,14 +48,17 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What a head says of a text after each chunk, and at last of the whole: z, tokens, sums and features."""
+    """What a head says of a text after each chunk, and at last of the whole: z and tokens.
+
+    Novelty and strangeness are those of the whole.
+    """
 
     label: int
     family: str
     logits: list[list[float]]
     tokens: list[int]
-    sums: list[list[int]]
-    features: list[int]
+    novelty: float = 0.0
+    strangeness: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,8 @@ class Options:
     """Penalties, how much more a text of `favoured` families counts, and how far labels are balanced.
 
     `balance` 0 lets labels count as they come, 1 lets all count the same. A feature is new to the model when fewer
-    than `familiar` texts have it, those of `background` families apart, which are not what people write.
+    than `familiar` texts have it, those of `background` families apart, which are not what people write. `known` says
+    how much the texts of a family count where strangers are told from others.
     """
 
     penalty: Penalty = field(default_factory=lambda: Penalty(3e-6, 1e-5, 40))
@@ -70,13 +75,25 @@ class Options:
     balance: float = 0.0
     background: frozenset[str] = frozenset()
     familiar: int = 1
+    known: dict[str, float] = field(default_factory=dict)
+
+    def stranger_share(self, item: Labelled) -> float:
+        """How much the text counts among those that strangers are told from."""
+        return 0.0 if item.family in self.background else self.known.get(item.family, 1.0)
 
 
 def fit_model(
-    texts: Sequence[Labelled], routes: tuple[str, ...], options: Options, vectors: Floats | None = None
+    texts: Sequence[Labelled],
+    routes: tuple[str, ...],
+    options: Options,
+    vectors: Floats | None = None,
+    strangers: Sequence[str] = (),
 ) -> Collapsed:
-    """The head of these texts, collapsed, not calibrated. `vectors[ROWS, d]` are those of words, zero elsewhere."""
-    state_rows = [FeatureState().take(encode(item.text), last=True) for item in texts]
+    """The head of these texts, collapsed, not calibrated. `vectors[ROWS, d]` are those of words, zero elsewhere.
+
+    `strangers` are texts that belong to no route.
+    """
+    state_rows = [rows_of(item.text) for item in texts]
     examples = Examples.of(state_rows)
     frequency = examples.document_frequency()
     weights = feature_weights(frequency, len(texts))
@@ -91,7 +108,12 @@ def fit_model(
     scores[kept] = head.rows
     if vectors is not None and head.dense is not None:
         scores += vectors @ head.dense
-    table, scale = collapsed(scores * weights[:, None], weights, familiar(state_rows, texts, options))
+    strange = None
+    if strangers:
+        known = [(rows, options.stranger_share(item)) for rows, item in zip(state_rows, texts, strict=True)]
+        foreign = [rows_of(text) for text in strangers]
+        strange = weights * stranger_rows(known, foreign, weights, options.penalty, vectors)
+    table, scale = collapsed(scores * weights[:, None], weights, familiar(state_rows, texts, options), strange)
     return Collapsed(routes, table, scale, tuple(head.bias.tolist()))
 
 
@@ -117,17 +139,17 @@ def importances(texts: Sequence[Labelled], options: Options) -> Floats:
 def traced(model: Collapsed, item: Labelled, chunk_tokens: int = CHUNK_TOKENS) -> Trace:
     """The text's trace, by a model that was not fitted on it."""
     state, sums, features = FeatureState(), np.zeros(model.table.shape[1], np.int64), 0
-    found = Trace(item.label, item.family, [], [], [], [])
+    logits: list[list[float]] = []
+    tokens: list[int] = []
     pieces = [(piece, False) for piece in chunks(item.text, chunk_tokens)]
     for piece, last in [*pieces, ("", True)]:
         rows = state.take(encode(piece), last=last)
         sums += model.table[rows].sum(0, dtype=np.int64)
         features += len(rows)
-        found.sums.append(sums.tolist())
-        found.logits.append(model.logits(found.sums[-1]))
-        found.tokens.append(state.tokens)
-        found.features.append(features)
-    return found
+        logits.append(model.logits(sums.tolist()))
+        tokens.append(state.tokens)
+    whole = sums.tolist()
+    return Trace(item.label, item.family, logits, tokens, model.novelty(whole, features), model.strangeness(whole))
 
 
 def observations(traces: Sequence[Trace], *, whole: bool) -> Observations:
@@ -142,26 +164,29 @@ def calibrate(
     known: Sequence[Trace],
     inside: Sequence[Trace],
     strangers: Sequence[Trace],
-    long: Sequence[Trace] = (),
+    written: Set[str] = frozenset(),
 ) -> tuple[Calibration, Thresholds]:
     """What goes with a model, from traces of texts left out.
 
     Probabilities are those of texts like the ones that were fitted on, `inside`; thresholds hold for all `known`.
     The test for strangers tells `strangers`, which belong to no route, from `inside`: by the same models, since what
-    is new to a model depends on how much it has seen. Early decisions are fitted on those of `long` that are.
+    is new to a model depends on how much it has seen. Families that were `written` for this purpose do not count there,
+    since they have questions about everything; early decisions are fitted on them, since they are as people write.
     """
     every = observations(inside, whole=False)
     importance = np.concatenate([np.full(len(t.tokens), 1 / len(t.tokens)) for t in inside]) / len(inside)
     temperature = fit_temperature(every, importance)
     calibration = Calibration(temperature)
     if strangers:
-        sides = (stranger_features(whole_scores(model, calibration, t)) for t in (inside, strangers))
-        test = fit_stranger_test(*sides)
-        calibration = Calibration(temperature, (float(test[0]), float(test[1]), float(test[2]), float(test[3])))
-    limit = float(np.quantile([s.out_of_domain for s in whole_scores(model, calibration, inside)], KEPT))
+        others = [trace for trace in inside if trace.family not in written]
+        sides = (stranger_features(whole_scores(calibration, traces)) for traces in (others, strangers))
+        first, second, third, fourth, fifth = fit_stranger_test(*sides).tolist()
+        calibration = Calibration(temperature, (first, second, third, fourth, fifth))
+    limit = float(np.quantile([s.out_of_domain for s in whole_scores(calibration, inside)], KEPT))
     whole = observations(known, whole=True)
     found = route_thresholds(whole.probabilities(temperature), whole.labels, len(model.routes))
-    beginnings = [stable_points(trace, temperature) for trace in long if trace.tokens[-1] >= LONG_TOKENS]
+    long = [trace for trace in inside if trace.family in written and trace.tokens[-1] >= LONG_TOKENS]
+    beginnings = [stable_points(trace, temperature) for trace in long]
     agreement = fit_agreement(beginnings, model.routes)
     early = early_threshold(passings(beginnings, agreement, model.routes))
     return calibration, Thresholds(dict(zip(model.routes, found, strict=True)), agreement, early, limit)
@@ -171,10 +196,9 @@ KEPT = 0.97
 """Share of the texts that belong to a route which the test for strangers lets through."""
 
 
-def whole_scores(model: Collapsed, calibration: Calibration, traces: Sequence[Trace]) -> list[Scores]:
+def whole_scores(calibration: Calibration, traces: Sequence[Trace]) -> list[Scores]:
     """The scores of each trace's whole text."""
-    again = Collapsed(model.routes, model.table, model.scale, model.bias, calibration)
-    return [again.scores(trace.sums[-1], trace.features[-1], trace.tokens[-1]) for trace in traces]
+    return [scored(t.logits[-1], t.novelty, t.strangeness, t.tokens[-1], calibration) for t in traces]
 
 
 def stable_points(trace: Trace, temperature: tuple[float, float]) -> list[Point]:

@@ -15,7 +15,7 @@ from tests.app.routing.small import model
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     small = model()
-    calibrated = Collapsed(small.routes, small.table, small.scale, small.bias, Calibration((0.7, 0.2), (1, 2, 3, 4)))
+    calibrated = Collapsed(small.routes, small.table, small.scale, small.bias, Calibration((0.7, 0.2), (1, 2, 3, 4, 5)))
     save(tmp_path / "w.bin", Weights(calibrated, Thresholds({"math": (0.5,) * 50}, out_of_domain=0.8)))
     return tmp_path / "w.bin"
 
@@ -24,7 +24,7 @@ def test_what_was_saved_is_loaded(path: Path) -> None:
     found = load(path)
     assert np.array_equal(found.model.table, model().table)
     assert (found.model.routes, found.model.scale, found.model.bias) == (model().routes, model().scale, model().bias)
-    assert found.model.calibration == Calibration((0.7, 0.2), (1, 2, 3, 4))
+    assert found.model.calibration == Calibration((0.7, 0.2), (1, 2, 3, 4, 5))
     assert found.thresholds.at("math", 0.9) == 0.5
     assert found.thresholds.out_of_domain == 0.8
 
