@@ -14,8 +14,7 @@ def test_whole_words_have_their_rows_at_one_scale(tmp_path: Path) -> None:
     small(tmp_path / "e.bin")
     embedder = load(tmp_path / "e.bin")
     words, vectors = word_vectors(embedder)
-    assert all(word.isalpha() and len(word) > 1 for word in words)
-    assert "cats" in words
+    assert words == ["cat", "dog", "sat"]
     rows = np.array([embedder.row(embedder.tokens.encode(word)[0]) for word in words])
     assert (vectors**2).sum(1).mean() == pytest.approx(1)
-    assert np.allclose(vectors * (rows[0, 0] / vectors[0, 0]), rows, atol=1e-6)
+    assert np.allclose(vectors * np.linalg.norm(rows) / np.linalg.norm(vectors), rows, atol=1e-5)
