@@ -45,7 +45,7 @@ FAMILIES = ("mmlu", "clinc150", "banking77", "gsm8k", "humaneval", "mgsm")
 """Families of sources that are left out, one at a time."""
 FAVOURED = {PACK_FAMILY: 2.0, TERM_FAMILY: 1.0, PHRASE_FAMILY: 1.0, DEFINITION_FAMILY: 0.25, BEGINNING_FAMILY: 1.5}
 OPTIONS = Options(Penalty(1e-5, 1e-5, 60), FAVOURED, 0.5, NO_PROMPTS | {BEGINNING_FAMILY}, 3, {PACK_FAMILY: 0.2})
-VECTOR_SCALE = 1.0
+VECTOR_SCALE = 0.7
 """How far word vectors count beside words, chosen on sources that were left out."""
 
 
@@ -120,15 +120,25 @@ def model_of(texts: Sequence[Labelled], vectors: Floats, embed: Embed, foreign: 
 
 
 def beginnings(texts: Sequence[Labelled]) -> list[Labelled]:
-    """What long prompts begin with, `BEGINNINGS` tokens each: so early evidence weighs what it is worth."""
+    """What long prompts begin with, `BEGINNINGS` tokens each: so early evidence weighs what it is worth.
+
+    To those of `texts` come the ones of which only the beginning was written.
+    """
     prompts = [item for item in texts if item.family not in NO_PROMPTS]
     split = [(item, list(chunks(item.text, 1))) for item in prompts]
+    long = [(item, tokens) for item, tokens in split if len(tokens) >= BEGUN_TOKENS]
+    long += [(item, list(chunks(item.text, 1))) for item in begun()]
     return [
         replace(item, text="".join(tokens[:count]), family=BEGINNING_FAMILY)
-        for item, tokens in split
-        if len(tokens) >= BEGUN_TOKENS
+        for item, tokens in long
         for count in BEGINNINGS
     ]
+
+
+def begun() -> list[Labelled]:
+    """Beginnings of prompts."""
+    rows = [_LINE.decode(line) for line in (PACKS / "begun.jsonl").read_bytes().splitlines()]
+    return [labelled(row.text, row.domain, BEGINNING_FAMILY) for row in rows]
 
 
 def left_out(texts: Sequence[Labelled], vectors: Floats, embed: Embed) -> Iterator[Trace]:

@@ -11,7 +11,20 @@ import pytest
 from app.routing.fitting import Floats
 from app.routing.recipe import Labelled, traced
 from benchmarks.router_baselines import Predict, centroids, keywords, majority, regression, semantic_router
-from benchmarks.router_data import FAMILIES, ROUTES, family, packs
+from benchmarks.router_data import (
+    BEGINNING_FAMILY,
+    BEGINNINGS,
+    BEGUN_TOKENS,
+    FAMILIES,
+    ROUTES,
+    STRANGER,
+    beginnings,
+    begun,
+    early_prompts,
+    family,
+    packs,
+    strangers,
+)
 from benchmarks.router_phrases import PHRASES, phrase_texts, phrases
 from benchmarks.router_terms import TERMS
 from benchmarks.routing import answers, guessed, macro
@@ -60,6 +73,23 @@ def test_packs_in_other_languages_are_multilingual_except_code() -> None:
     spanish = [item for item in packs() if item.family == "packs" and "¿" in item.text]
     assert {ROUTES[item.label] for item in spanish} <= {"multilingual", "coding"}
     assert len(spanish) > 20
+
+
+def test_long_prompts_have_beginnings_and_short_ones_have_none() -> None:
+    long, short = "sort it " * (BEGUN_TOKENS // 2), "sort it " * (BEGUN_TOKENS // 2 - 1)
+    found = beginnings([Labelled(long, 2, "a"), Labelled(short, 2, "a"), Labelled(long, 2, "terms")])
+    mine, written = found[: len(BEGINNINGS)], found[len(BEGINNINGS) :]
+    assert [item.text for item in mine] == ["sort it " * (count // 2) for count in BEGINNINGS]
+    assert {(item.label, item.family) for item in mine} == {(2, BEGINNING_FAMILY)}
+    assert len(written) == len(BEGINNINGS) * len(begun())
+    assert written == beginnings([])
+
+
+def test_no_text_of_the_packs_occurs_twice() -> None:
+    written = [item for item in packs() if item.family == "packs"]
+    texts = [item.text for item in (*written, *begun(), *strangers(), *early_prompts())]
+    assert len(texts) == len(set(texts)) > 5000
+    assert {item.label for item in strangers()} == {STRANGER}
 
 
 def vectors_of(texts: Sequence[str]) -> Floats:
