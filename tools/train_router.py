@@ -5,7 +5,7 @@
 Needs `python -m tools.word_vectors WORDS.npz` and `python -m tools.definitions DEFINITIONS.jsonl` first. Besides the
 model itself, six are fitted without one family of sources and two on halves of all texts: temperature, thresholds and
 the test for strangers come from what these say of the texts that they have not seen. Rows of TRAIN that belong to no
-route are passed over: strangers are those of `tools/router_packs/none.jsonl`. Ten minutes on two cores.
+route are passed over: strangers are those of `models/router/packs/none.jsonl`. Ten minutes on two cores.
 """
 
 import argparse

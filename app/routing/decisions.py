@@ -102,7 +102,7 @@ def expert_for(route: str, experts: Mapping[str, str], default: str) -> str:
     return default
 
 
-def wilson_lower(right: int, total: int, z: float = 1.2816) -> float:
+def wilson_lower(right: float, total: float, z: float = 1.2816) -> float:
     """The lower bound of a share: Wilson's interval, one-sided 90 % by default."""
     if total == 0:
         return 0.0

@@ -12,15 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.routing.agreement import Agreement, signals
-from app.routing.decisions import NEVER
+from app.routing.decisions import NEVER, wilson_lower
 from app.routing.regression import logistic
 
 Passing = tuple[float, bool]
 """A probability of agreement, and whether the same route was best in the end."""
 AGREEMENT = 0.95
-"""How often an early decision must be the one on the whole text."""
-FEWEST = 50
-"""Early decisions that a threshold must rest on."""
+"""How often an early decision must be the one on the whole text, by Wilson's lower bound."""
 EARLY_SHARE = 0.35
 """The part of a text in which an early decision is worth having."""
 _CANDIDATES = tuple(round(float(value), 3) for value in np.arange(0.995, 0.495, -0.005))
@@ -36,9 +34,9 @@ class Point:
     agrees: bool
 
 
-def fit_agreement(texts: Sequence[Sequence[Point]], routes: Sequence[str]) -> Agreement:
-    """From the points of texts, each of which counts the same; without points, confidence is all there is."""
-    points = [(point, 1 / len(mine)) for mine in texts for point in mine]
+def fit_agreement(texts: Sequence[Sequence[Point]], importance: Sequence[float], routes: Sequence[str]) -> Agreement:
+    """From the points of texts and how much each text counts; without points, confidence is all there is."""
+    points = [(p, share / len(mine)) for mine, share in zip(texts, importance, strict=True) for p in mine]
     if not points or len(routes) < 2:
         return Agreement()
     of_route = np.eye(len(routes))[[point.route for point, _ in points]]
@@ -55,12 +53,19 @@ def passings(texts: Sequence[Sequence[Point]], agreement: Agreement, routes: Seq
     return [[(agreement.probability(routes[p.route], p.probabilities, p.tokens), p.agrees) for p in t] for t in texts]
 
 
-def early_threshold(texts: Sequence[Sequence[Passing]]) -> float:
-    """The least candidate whose first passages agree often enough, before the first that fails after one that did."""
+def early_threshold(texts: Sequence[Sequence[Passing]], importance: Sequence[float]) -> float:
+    """The least candidate whose first passages agree often enough, before the first that fails after one that did.
+
+    Texts of unequal `importance` are worth fewer equal ones (Kish's effective sample size).
+    """
     found = NEVER
     for limit in _CANDIDATES:
-        passed = [point for points in texts if (point := first_passage(points, limit)) is not None]
-        if len(passed) >= FEWEST and sum(agrees for _, agrees in passed) >= AGREEMENT * len(passed):
+        firsts = [(first_passage(points, limit), share) for points, share in zip(texts, importance, strict=True)]
+        passed = [(point[1], share) for point, share in firsts if point is not None]
+        total = sum(share for _, share in passed)
+        count = total * total / sum(share * share for _, share in passed) if passed else 0.0
+        right = count * sum(share for agrees, share in passed if agrees) / max(total, 1e-12)
+        if wilson_lower(right, count) >= AGREEMENT:
             found = limit
         elif found != NEVER:
             break

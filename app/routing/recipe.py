@@ -186,9 +186,11 @@ def calibrate(
     whole = observations(known, whole=True)
     found = route_thresholds(whole.probabilities(temperature), whole.labels, len(model.routes))
     long = [trace for trace in inside if trace.family in written and trace.tokens[-1] >= LONG_TOKENS]
+    labels = Counter(trace.label for trace in long)
+    shares = [1 / labels[trace.label] for trace in long]  # each domain counts the same, however many it has
     beginnings = [stable_points(trace, temperature) for trace in long]
-    agreement = fit_agreement(beginnings, model.routes)
-    early = early_threshold(passings(beginnings, agreement, model.routes))
+    agreement = fit_agreement(beginnings, shares, model.routes)
+    early = early_threshold(passings(beginnings, agreement, model.routes), shares)
     return calibration, Thresholds(dict(zip(model.routes, found, strict=True)), agreement, early, limit)
 
 

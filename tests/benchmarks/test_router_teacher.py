@@ -46,3 +46,11 @@ def test_word_lists_are_not_shown_to_the_teacher() -> None:
 
     assert taught(TEXTS, 2, embed, frozenset({"words"}))[-1].shares == ()
     assert "ab" not in asked
+
+
+def test_cuts_come_last_and_the_teacher_only_judges_them() -> None:
+    cuts = [Labelled("aaa", 1, "cut")] * 50
+    found = taught(TEXTS, 2, vectors_of, frozenset({"words"}), cuts)
+    assert [item.text for item in found] == [item.text for item in (*TEXTS, *cuts)]
+    assert found[: len(TEXTS)] == taught(TEXTS, 2, vectors_of, frozenset({"words"}))
+    assert found[-1].shares == pytest.approx(found[4].shares, abs=1e-6)
