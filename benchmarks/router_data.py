@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from app.routing.decisions import DOMAINS
 from app.routing.features import ROWS, rows_of
 from app.routing.fitting import Floats, Penalty
 from app.routing.recipe import Labelled, Options, Trace, fit_model, traced
@@ -21,18 +22,8 @@ from benchmarks.router_phrases import phrase_texts
 from benchmarks.router_teacher import Embed, taught
 from benchmarks.router_terms import term_texts
 
-ROUTES = (
-    "general",
-    "technical",
-    "coding",
-    "math",
-    "science",
-    "medical",
-    "legal",
-    "finance",
-    "creative",
-    "multilingual",
-)
+ROUTES = tuple(domain for domain in DOMAINS if domain != "multimodal")
+"""The domains that follow from a text."""
 STRANGER = -1
 PACKS = Path(__file__).resolve().parents[1] / "models" / "router" / "packs"
 PACK_FAMILY, TERM_FAMILY, PHRASE_FAMILY, DEFINITION_FAMILY = "packs", "terms", "phrases", "wordnet"
