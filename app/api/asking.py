@@ -15,6 +15,9 @@ from backends.types import Message
 
 Header = tuple[bytes, bytes]
 
+MOST_SAID = 5
+"""Messages of the user that the router looks at."""
+
 MEDIA = frozenset({"audio", "file", "image", "image_url", "input_audio", "input_file", "input_image", "video_url"})
 """Types of content parts that are no text."""
 
@@ -33,8 +36,9 @@ def asked(request: Request, body: GenerationBody, job: Job) -> Asked:
 
 
 def said(messages: Sequence[Message]) -> tuple[str, ...]:
-    """What the user has written, oldest first; only so much of each message as the router looks at."""
-    return tuple(human(message.text[:MOST_ROUTED]) for message in messages if message.role == "user")
+    """What the user has written last, oldest first; only so much of it as the router looks at."""
+    users = [message for message in messages if message.role == "user"]
+    return tuple(human(message.text[:MOST_ROUTED]) for message in users[-MOST_SAID:])
 
 
 def user(body: GenerationBody) -> str | None:

@@ -46,9 +46,14 @@ class OwnRoute(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return canonical(self.name) if canonical(self.name) in DOMAINS else None
 
     @property
+    def sentences(self) -> tuple[str, ...]:
+        """Its examples and its description."""
+        return (*self.examples, *((self.description,) if self.description else ()))
+
+    @property
     def texts(self) -> tuple[str, ...]:
         """All that it can be learned from."""
-        return (*self.examples, *self.keywords, *((self.description,) if self.description else ()))
+        return (*self.sentences, *self.keywords)
 
 
 def problems(routes: Sequence[OwnRoute]) -> Iterator[str]:
@@ -83,7 +88,7 @@ def _problems_of_texts(route: OwnRoute) -> Iterator[str]:
         yield f"has {len(route.keywords)} keywords; {MOST_KEYWORDS} is the most"
     for number, text in enumerate(route.texts):
         if not text.strip():
-            yield f"has an empty text (number {number + 1} of its examples, keywords and description)"
+            yield f"has an empty text (number {number + 1} of its examples, description and keywords)"
         elif len(text) > LONGEST:
             yield f"has a text of {len(text)} characters ('{text[:40]}…'); {LONGEST} is the most"
 

@@ -48,7 +48,7 @@ class WordVectors(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Texts:
-    """All texts: features, label, whether it is a sentence; the others are keywords, which count wherever they are."""
+    """All texts: features, label, whether it is a sentence; the others are keywords, whose features all count."""
 
     rows: list[Ids]
     labels: Ids
@@ -57,9 +57,8 @@ class _Texts:
     @classmethod
     def of(cls, routes: Sequence[OwnRoute], others: Sequence[str]) -> _Texts:
         """The routes' texts in their order, then those of none."""
-        labelled = [
-            (text, place, text not in route.keywords) for place, route in enumerate(routes) for text in route.texts
-        ]
+        labelled = [(text, place, True) for place, route in enumerate(routes) for text in route.sentences]
+        labelled += [(text, place, False) for place, route in enumerate(routes) for text in route.keywords]
         labelled += [(text, len(routes), True) for text in others]
         texts, labels, sentences = zip(*labelled, strict=True)
         return cls([rows_of(text) for text in texts], np.array(labels), np.array(sentences))

@@ -13,6 +13,8 @@ MOST_SESSIONS = 10_000
 IDLE_S = 600.0
 MOST_TURNS = 4
 """Earlier texts of a conversation that count."""
+MOST_OF_EACH = 4096
+"""Characters of each of them."""
 
 
 class Fitted(Protocol):
@@ -87,7 +89,7 @@ class IncrementalSemanticRouter:
         past = None
         for text in texts:
             session = RouterSession(self, past)
-            session.feed(text)
+            session.feed(text[:MOST_OF_EACH])
             session.flush()
             past = session.as_past(self.model.history)
         return past

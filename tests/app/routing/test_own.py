@@ -167,3 +167,10 @@ def test_own_routes_cannot_be_called_like_domains(head: OwnHead) -> None:
 def test_a_table_of_another_shape_is_refused(head: OwnHead) -> None:
     with pytest.raises(ValueError, match="int8"):
         OwnHead(("a",), head.table, head.scale, head.bias)
+
+
+def test_examples_may_be_keywords_as_well() -> None:
+    same = OwnRoute("same", examples=REFUNDS, keywords=REFUNDS)
+    found = fit_own([same, OWN[1]], list(sample()), built_in().model)
+    assert 0 <= found.accuracy <= 1
+    assert found.none[1] > 0
