@@ -11,7 +11,7 @@ import msgspec
 
 from app.experts.catalog import DEFAULT_NAMES, Catalog
 from app.pins import Pins
-from app.routing.decisions import Decision, Reason
+from app.routing.decisions import Decision, Reason, canonical
 from backends.base import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MOST_ROUTED = 32_768
 """Characters of a text that the router looks at before the answer begins."""
+AT_ONCE = 8_192
+"""Characters that are routed before the event loop has its turn; more of them go to a thread."""
 EXPERT_HEADER, ROUTE_HEADER, SESSION_HEADER = "x-jarvis-expert", "x-jarvis-route", "x-jarvis-session"
 
 
@@ -97,19 +99,24 @@ class Dispatcher:
         if not asked.said:
             return Routed(target.id, "fallback")
         *before, now = asked.said
-        decision = (await self.router()).route(now[:MOST_ROUTED], before)
+        router = await self.router()
+        if sum(map(len, asked.said)) > AT_ONCE:
+            decision = await asyncio.to_thread(router.route, now, before)
+        else:
+            decision = router.route(now, before)
         if session is not None and decision.route is not None:
             self._pins.keep(session, Routed(decision.expert, "sticky", decision.route), self._clock())
         return Routed(decision.expert, decision.reason, decision.route, decision)
 
     async def _overridden(self, asked: Asked) -> Routed:
-        if asked.expert is not None:
-            return Routed(self._catalog.locate(asked.expert, "generate").id, "override", asked.route)
+        expert = None if asked.expert is None else self._catalog.locate(asked.expert, "generate").id
+        if asked.route is None:
+            assert expert is not None
+            return Routed(expert, "override")
         router = await self.router()
-        assert asked.route is not None
-        expert = router.expert(asked.route)
-        if expert is None:
+        of_route = router.expert(asked.route)
+        if of_route is None:
             raise InvalidRequestError(
                 f"There is no route '{asked.route[:200]}'; there is {', '.join(router.names)}", param=ROUTE_HEADER
             )
-        return Routed(expert, "override", asked.route)
+        return Routed(expert or of_route, "override", canonical(asked.route))

@@ -86,9 +86,13 @@ def own_head(routes: Sequence[OwnRoute], cache: Path) -> OwnHead:
 
     few = [route.name for route in routes if len(route.examples) < ENOUGH_EXAMPLES]
     if few:
-        logger.warning("fewer than %d examples: %s; these routes answer rarely", ENOUGH_EXAMPLES, ", ".join(few))
+        logger.warning(
+            "JARVIS_ROUTES: fewer than %d examples: %s; these routes answer rarely, more examples help",
+            ENOUGH_EXAMPLES,
+            ", ".join(few),
+        )
     others = list(sample())
-    key = ("\n".join(others).encode(), bytes(weights_file()[:4096]), bytes(embedder_file()[:4096]))
+    key = ("\n".join(others).encode(), weights_file(), embedder_file())
     path = own_file.path_for(cache / "routes", routes, *key)
     if (found := own_file.load(path)) is not None:
         return found

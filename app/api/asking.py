@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 from starlette.requests import Request
 
+from app.api.body import decode
 from app.api.wire import GenerationBody, WireMessage
 from app.dispatch import EXPERT_HEADER, MOST_ROUTED, ROUTE_HEADER, SESSION_HEADER, Asked, Routed
 from app.orchestrator import Job
@@ -15,6 +16,7 @@ from backends.types import Message
 
 Header = tuple[bytes, bytes]
 
+_TEXT = msgspec.json.Decoder(str)
 MOST_SAID = 5
 """Messages of the user that the router looks at."""
 
@@ -31,22 +33,27 @@ def asked(request: Request, body: GenerationBody, job: Job) -> Asked:
         said(first.messages) if first.messages else prompt,
         headers.get(EXPERT_HEADER) or None,
         headers.get(ROUTE_HEADER) or None,
-        headers.get(SESSION_HEADER) or user(body),
+        session(request, body),
     )
+
+
+def session(request: Request, body: GenerationBody) -> str | None:
+    """What the client calls the session: its header, or else its `user`; the two never mean the same one."""
+    named = request.headers.get(SESSION_HEADER)
+    return f"session {named}" if named else user(body)
 
 
 def said(messages: Sequence[Message]) -> tuple[str, ...]:
     """What the user has written last, oldest first; only so much of it as the router looks at."""
     users = [message for message in messages if message.role == "user"]
-    return tuple(human(message.text[:MOST_ROUTED]) for message in users[-MOST_SAID:])
+    return tuple(human(message.text)[:MOST_ROUTED] for message in users[-MOST_SAID:])
 
 
 def user(body: GenerationBody) -> str | None:
-    """The request's `user`, if it is a text, marked so that it is no session's name."""
-    if not isinstance(body.user, msgspec.Raw):
-        return None
-    found = msgspec.json.decode(body.user)
-    return f"user {found}" if isinstance(found, str) and found else None
+    """The request's `user`, if it is a text."""
+    raw = bytes(body.user) if isinstance(body.user, msgspec.Raw) else b""
+    found = decode(raw, _TEXT) if raw.startswith(b'"') else ""
+    return f"user {found}" if found else None
 
 
 def without_media(messages: Sequence[WireMessage]) -> tuple[list[WireMessage], bool]:
@@ -72,5 +79,5 @@ def headers(routed: Routed) -> list[Header]:
 
 
 def _ascii(value: str) -> bytes:
-    """Header values are ASCII; other characters of a model's id are escaped."""
-    return value.encode("ascii", "backslashreplace")
+    """Header values are printable ASCII; other characters of a model's id are escaped."""
+    return (value if value.isprintable() else ascii(value)).encode("ascii", "backslashreplace")

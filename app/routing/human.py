@@ -53,6 +53,7 @@ def human(text: str) -> str:
     """
     if "</" not in text:
         return text
+    last_close = {tag[2]: tag.start() for tag in _TAG.finditer(text) if tag[1]}
     kept, begin = [], 0
     open_at: tuple[str, int] | None = None
     for tag in _TAG.finditer(text):
@@ -64,7 +65,7 @@ def human(text: str) -> str:
         elif name in UNWRAPPED:
             kept.append(text[begin : tag.start()])
             begin = tag.end()
-        elif not closes:
+        elif not closes and last_close.get(name, -1) > tag.start():
             open_at = (name, tag.start())
     found = "".join([*kept, text[begin:]])
     return found if found.strip() else text

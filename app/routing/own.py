@@ -14,6 +14,8 @@ FEWEST_EXAMPLES, MOST_EXAMPLES = 5, 500
 MOST_ROUTES, MOST_KEYWORDS, MOST_TEXTS = 64, 100, 4000
 LONGEST = 4_000
 """Characters of an example or a description."""
+RESERVED = ("none", "oos")
+"""What headers and files of labelled texts call it when a text has no route."""
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -61,7 +63,7 @@ def problems(routes: Sequence[OwnRoute]) -> Iterator[str]:
     if len(routes) > MOST_ROUTES:
         yield f"there are {len(routes)} routes; {MOST_ROUTES} is the most"
     for route in routes:
-        yield from (f"[{route.name[:80]}] {problem}" for problem in _problems_of(route))
+        yield from (f"[{shown(route.name)}] {problem}" for problem in _problems_of(route))
     if (count := sum(len(route.texts) for route in routes)) > MOST_TEXTS:
         yield f"there are {count} examples, keywords and descriptions in all; {MOST_TEXTS} is the most"
     yield from _shared(routes)
@@ -70,6 +72,8 @@ def problems(routes: Sequence[OwnRoute]) -> Iterator[str]:
 def _problems_of(route: OwnRoute) -> Iterator[str]:
     if not _ID.fullmatch(route.name):
         yield "is no name for a route: use letters, digits, '.', '_' and '-', at most 64, a letter or digit first"
+    if route.name in RESERVED:
+        yield f"is no name for a route: '{route.name}' stands for texts of no route"
     if route.domain is not None and canonical(route.domain) not in DOMAINS:
         yield f"domain '{route.domain[:80]}' is none of {', '.join((*DOMAINS, *ALIASES))}"
     if route.built_in is None:
@@ -86,7 +90,12 @@ def _problems_of_texts(route: OwnRoute) -> Iterator[str]:
         yield f"{problem}; it needs {FEWEST_EXAMPLES} to {MOST_EXAMPLES} examples, or a domain"
     if len(route.keywords) > MOST_KEYWORDS:
         yield f"has {len(route.keywords)} keywords; {MOST_KEYWORDS} is the most"
+    seen: set[str] = set()
     for number, text in enumerate(route.texts):
+        if (plain := normal(text)) in seen and plain:
+            yield f"has '{text[:60]}' twice: a text that is there again teaches nothing"
+            break
+        seen.add(plain)
         if not text.strip():
             yield f"has an empty text (number {number + 1} of its examples, description and keywords)"
         elif len(text) > LONGEST:
@@ -122,14 +131,14 @@ def parse(text: str) -> tuple[OwnRoute, ...]:
     """
     try:
         tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, tables in thousands of tables
         raise RoutesError([f"this is not TOML: {error}"]) from None
     routes, wrong = [], []
     for name, table in tables.items():
         try:
-            routes.append(msgspec.convert({"name": name, **table} if isinstance(table, dict) else table, OwnRoute))
+            routes.append(_route(name, table))
         except msgspec.ValidationError as error:
-            wrong.append(f"[{name[:80]}] {_in_words(error)}")
+            wrong.append(f"[{shown(name)}] {_in_words(error)}")
     if not tables:
         wrong.append("there is no route: write [name] and its examples below")
     if found := [*wrong, *problems(routes)]:
@@ -137,8 +146,23 @@ def parse(text: str) -> tuple[OwnRoute, ...]:
     return tuple(routes)
 
 
+def _route(name: str, table: object) -> OwnRoute:
+    if not isinstance(table, dict):
+        raise msgspec.ValidationError("is no table: write the name in brackets, and what belongs to it below")
+    if "name" in table:
+        raise msgspec.ValidationError("Object contains unknown field `name`")
+    return msgspec.convert({**table, "name": name}, OwnRoute)
+
+
+def shown(name: str) -> str:
+    """The name of a table as an error tells it: without control characters, and not too long."""
+    return name[:80] if name.isprintable() else ascii(name[:80])
+
+
 def _in_words(error: msgspec.ValidationError) -> str:
     """What msgspec says, the field first."""
     what, _, place = str(error).replace("`", "").partition(" - at $")
-    field, what = place.removeprefix("."), what.removeprefix("Object contains ").lower()
-    return f"{field}: {what}" if field else f"{'has an ' if what.startswith('unknown') else ''}{what}"
+    field, what = place.removeprefix("."), what.removeprefix("Object contains ")
+    if what.startswith("unknown"):
+        return f"has an {what}; the fields are expert, domain, examples, keywords and description"
+    return f"{field}: {what}" if field else what

@@ -33,7 +33,7 @@ class _Head(msgspec.Struct):
     accuracy: float
 
 
-def path_for(folder: Path, routes: Sequence[OwnRoute], *fitted_with: bytes) -> Path:
+def path_for(folder: Path, routes: Sequence[OwnRoute], *fitted_with: bytes | memoryview) -> Path:
     """Where the head of these routes belongs; `fitted_with` are the other files that it depends on."""
     digest = hashlib.sha256(b"%d" % VERSION + msgspec.json.encode(list(routes)))
     for part in fitted_with:

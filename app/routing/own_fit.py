@@ -191,7 +191,7 @@ def _calibrated(head: OwnHead, unseen: Doubles, labels: Ids, routes: Sequence[Ow
     none = fit_sigmoid(unseen[:, -1] - unseen[:, :-1].max(1), ~mine)
     told = msgspec.structs.replace(head, temperature=temperature, none=none)
     p = np.array([told.shares(row) for row in unseen.tolist()])
-    found = route_thresholds(p, labels, len(routes))
+    found = route_thresholds(p[:, :-1], labels, len(routes))  # the joint model shares out what is left
     return msgspec.structs.replace(
         told,
         by_route={r.name: t for r, t in zip(routes, found, strict=True) if len(r.examples) >= ENOUGH_EXAMPLES},

@@ -56,7 +56,7 @@ async def test_an_override_comes_before_the_session() -> None:
     await who(found, CODE, session="s")
     assert await who(found, CODE, expert="talker", session="s") == ("talker", "override", None)
     assert await who(found, TALK, route="coding") == ("coder", "override", "coding")
-    assert await who(found, TALK, route="multimodal_expert") == ("talker", "override", "multimodal_expert")
+    assert await who(found, TALK, route="multimodal_expert") == ("talker", "override", "multimodal")
     assert await who(found, TALK, route="coding", expert="talker") == ("talker", "override", "coding")
 
 
@@ -66,6 +66,15 @@ async def test_an_override_that_means_nothing_is_refused() -> None:
     with pytest.raises(InvalidRequestError, match="There is no route 'cooking'; there is general") as caught:
         await dispatcher().route(Asked(None, (CODE,), route="cooking"))
     assert caught.value.param == "x-jarvis-route"
+
+
+async def test_a_long_text_is_routed_as_a_short_one() -> None:
+    assert await who(dispatcher(), f"{CODE} " * 400) == ("coder", "routed", "coding")
+
+
+async def test_an_unknown_route_is_refused_beside_an_expert() -> None:
+    with pytest.raises(InvalidRequestError):
+        await dispatcher().route(Asked(None, (CODE,), expert="coder", route="cooking"))
 
 
 async def test_a_session_keeps_the_route_it_got() -> None:

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from app.main import create_app
 from app.settings import Settings
 from app.settings.sections import RoutingSettings
-from tests.app.asgi import Exchange
+from tests.app.asgi import Client, Exchange, lifespan
+from tests.app.doubles import OnePool
 from tests.app.serving import chat, engine, serving, settings_with
 
 CODE = "Write a Python function that reverses a linked list, with a docstring and unit tests for the edge cases."
@@ -152,7 +154,7 @@ async def answered(settings: Settings, headers: dict[str, str] | None = None, **
 async def test_a_header_overrides_the_router() -> None:
     exchange = await answered(EAGER, {"x-jarvis-route": "multilingual_expert"})
     found = exchange.headers
-    assert (found["x-jarvis-reason"], found["x-jarvis-route"]) == ("override", "multilingual_expert")
+    assert (found["x-jarvis-reason"], found["x-jarvis-route"]) == ("override", "multilingual")
     assert "x-jarvis-confidence" not in found
     exchange = await answered(EAGER, {"x-jarvis-expert": "double"})
     assert (exchange.headers["x-jarvis-reason"], exchange.headers["x-jarvis-expert"]) == ("override", "double")
@@ -212,3 +214,25 @@ async def test_any_text_is_routed(text: str) -> None:
     assert sum(found["probabilities"].values()) == pytest.approx(1)
     [spoken] = (await routed(messages=[{"role": "user", "content": text}]))["data"]
     assert spoken["expert"] == "double"
+
+
+async def test_a_user_and_a_session_of_the_same_name_are_two() -> None:
+    app, body = create_app(STICKY, OnePool(engine())), {"messages": [{"role": "user", "content": CODE}]}
+    async with lifespan(app):
+        by_header, by_user = Client(app, {"x-jarvis-session": "user bob"}), Client(app)
+        asked = [(by_header, {}, "routed"), (by_header, {}, "sticky"), (by_user, {"user": "bob"}, "routed")]
+        for client, fields, reason in asked:
+            exchange = await client.post("/v1/chat/completions", body | fields)
+            assert exchange.headers["x-jarvis-reason"] == reason
+
+
+async def test_a_user_that_is_no_text_in_utf_8_is_refused() -> None:
+    async with serving(engine(), STICKY) as client:
+        body = b'{"messages": [{"role": "user", "content": "x"}], "user": "\xff"}'
+        exchange = await client.post("/v1/chat/completions", body)
+    assert exchange.status == 400
+
+
+async def test_results_longer_than_the_router_reads_hide_no_question() -> None:
+    wrapped = f"<tool_result>{'a poem about the sea ' * 3000}</tool_result>{CODE}"
+    assert await routed(messages=[{"role": "user", "content": wrapped}]) == await routed(input=CODE)

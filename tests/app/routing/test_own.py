@@ -47,12 +47,18 @@ FIVE = listed("a b", "c d", "e f", "g h", "i j")
     [
         ("", "there is no route"),
         ("[a", "this is not TOML"),
-        ("x = 3", "[x] expected object"),
+        ("x = 3", "[x] is no table"),
         ("[a]\n" + listed("one"), "[a] has 1 example; it needs 5 to 500 examples, or a domain"),
         ("[a]\n", "[a] has 0 examples"),
         ("[a]\n" + listed(*(f"text {i}" for i in range(501))), "[a] has 501 examples"),
         ("[a]\nexample = ['x']", "[a] has an unknown field example"),
-        ("[a]\nexamples = ['x', 3]", "[a] examples[1]: expected str, got int"),
+        ("[a]\nexamples = ['x', 3]", "[a] examples[1]: Expected str, got int"),
+        ("[a]\nname = 'b'\n" + FIVE, "[a] has an unknown field name"),
+        ("[none]\n" + FIVE, "stands for texts of no route"),
+        pytest.param("x = 1" + "0" * 5000, "this is not TOML", id="a long number"),
+        pytest.param("x = " + "[" * 20000, "this is not TOML", id="deep brackets"),
+        ("[a]\n" + listed("a b", "A  b", "3", "4", "5"), "[a] has 'A  b' twice"),
+        ("[a]\nExamples = ['x']", "has an unknown field Examples; the fields are expert"),
         ("['a b']\n" + FIVE, "[a b] is no name for a route"),
         (f"[{'a' * 65}]\n" + FIVE, "is no name for a route"),
         ("[a]\ndomain = 'law'", "[a] domain 'law' is none of general"),
@@ -167,10 +173,3 @@ def test_own_routes_cannot_be_called_like_domains(head: OwnHead) -> None:
 def test_a_table_of_another_shape_is_refused(head: OwnHead) -> None:
     with pytest.raises(ValueError, match="int8"):
         OwnHead(("a",), head.table, head.scale, head.bias)
-
-
-def test_examples_may_be_keywords_as_well() -> None:
-    same = OwnRoute("same", examples=REFUNDS, keywords=REFUNDS)
-    found = fit_own([same, OWN[1]], list(sample()), built_in().model)
-    assert 0 <= found.accuracy <= 1
-    assert found.none[1] > 0
