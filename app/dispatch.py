@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ from backends.base import InvalidRequestError
 
 if TYPE_CHECKING:
     from app.routing.router import IncrementalSemanticRouter
+
+logger = logging.getLogger(__name__)
 
 MOST_ROUTED = 32_768
 """Characters of a text that the router looks at before the answer begins."""
@@ -47,6 +50,11 @@ class Routed(msgspec.Struct, frozen=True):
     decision: Decision | None = None
 
 
+def _log_failure(built: asyncio.Future[IncrementalSemanticRouter]) -> None:
+    if not built.cancelled() and (error := built.exception()) is not None:
+        logger.error("the router cannot be built: %r; requests that name no model fail", error)
+
+
 class Dispatcher:
     """Chooses the expert of each request. `build` makes the router, in a thread, since that takes a while."""
 
@@ -65,9 +73,10 @@ class Dispatcher:
         self._router: asyncio.Future[IncrementalSemanticRouter] | None = None
 
     def start(self) -> None:
-        """Begin to build the router, and return."""
-        if self._router is None:
+        """Begin to build the router, and return; again, where that has failed before."""
+        if self._router is None or (self._router.done() and self._router.exception() is not None):
             self._router = asyncio.get_running_loop().run_in_executor(None, self._build)
+            self._router.add_done_callback(_log_failure)
 
     async def router(self) -> IncrementalSemanticRouter:
         """The router, once it is built."""

@@ -124,6 +124,23 @@ async def test_the_router_is_built_once() -> None:
     assert len(built) == 1
 
 
+async def test_a_router_that_could_not_be_built_is_built_again(caplog: pytest.LogCaptureFixture) -> None:
+    tries = []
+
+    def second_time() -> IncrementalSemanticRouter:
+        tries.append(1)
+        if len(tries) == 1:
+            raise OSError("no weights")
+        return build()
+
+    found = Dispatcher(CATALOG, second_time)
+    with pytest.raises(OSError, match="no weights"):
+        await found.router()
+    assert "the router cannot be built: OSError('no weights')" in caplog.text
+    assert await who(found, CODE) == ("coder", "routed", "coding")
+    await found.close()
+
+
 async def test_a_router_that_cannot_be_built_is_said_to_whoever_asks() -> None:
     def fails() -> IncrementalSemanticRouter:
         raise OSError("no weights")
