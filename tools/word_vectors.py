@@ -26,11 +26,9 @@ def main() -> None:
 
 
 def word_vectors(embedder: StaticEmbedder) -> tuple[list[str], Floats]:
-    """The vocabulary's words of two letters and more, and their rows, scaled to a mean square norm of 1."""
-    encoded = [(word, embedder.tokens.encode(word)) for word in embedder.tokens.vocabulary]
-    found = [(word, ids[0]) for word, ids in encoded if word.isalpha() and len(word) > 1 and len(ids) == 1]
-    rows = np.array([embedder.row(token) for _, token in found])
-    return [word for word, _ in found], np.asarray(rows / np.sqrt((rows * rows).sum(1).mean()), np.float32)
+    """The embedding's words and their rows, scaled to a mean square norm of 1."""
+    words, rows = embedder.words()
+    return words, np.asarray(rows / np.sqrt((rows * rows).sum(1).mean()), np.float32)
 
 
 if __name__ == "__main__":

@@ -48,21 +48,14 @@ class StaticEmbedder:
         return self._table.nbytes + self._scales.nbytes
 
     def words(self) -> tuple[list[str], Floats]:
-        """The whole words of the vocabulary, in lower case, and their rows [words, width], rare words the longest."""
-        ids = [i for i, word in enumerate(self.tokens.vocabulary) if i >= self._first and word.isalpha()]
+        """The vocabulary's words of two letters and more, and their rows [words, width], rare words the longest."""
+        known = enumerate(self.tokens.vocabulary)
+        ids = [i for i, word in known if i >= self._first and len(word) > 1 and self._is_word(word, i)]
         rows = np.array(ids, np.int64) - self._first
         return [self.tokens.vocabulary[i] for i in ids], self._table[rows] * self._scales[rows, None]
 
-    def row(self, token: int) -> Floats:
-        """[width]: what a token adds to the sum of a text.
-
-        Raises:
-            IndexError: it is a control token, or none.
-        """
-        place = token - self._first
-        if not 0 <= place < len(self._table):
-            raise IndexError(f"token {token} has no row")
-        return np.asarray(self._table[place] * self._scales[place], np.float32)
+    def _is_word(self, word: str, token: int) -> bool:
+        return word.isalpha() and tuple(self.tokens.encode(word)) == (token,)
 
     def vector(self, text: str) -> Floats:
         """[width]: the vector of a text, of length 1."""
