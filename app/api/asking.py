@@ -27,7 +27,7 @@ MEDIA = frozenset({"audio", "file", "image", "image_url", "input_audio", "input_
 def asked(request: Request, body: GenerationBody, job: Job) -> Asked:
     """What the request says: its model, its headers, and what the user has said so far."""
     headers, first = request.headers, job.requests[0]
-    prompt = () if first.prompt is None else (first.prompt[:MOST_ROUTED],)
+    prompt = () if first.prompt is None else (routed_text(first.prompt),)
     return Asked(
         job.model,
         said(first.messages) if first.messages else prompt,
@@ -46,7 +46,12 @@ def session(request: Request, body: GenerationBody) -> str | None:
 def said(messages: Sequence[Message]) -> tuple[str, ...]:
     """What the user has written last, oldest first; only so much of it as the router looks at."""
     users = [message for message in messages if message.role == "user"]
-    return tuple(human(message.text)[:MOST_ROUTED] for message in users[-MOST_SAID:])
+    return tuple(routed_text(message.text) for message in users[-MOST_SAID:])
+
+
+def routed_text(text: str) -> str:
+    """What the router reads of a text: what a person wrote of it, and so much as it looks at."""
+    return human(text)[:MOST_ROUTED]
 
 
 def user(body: GenerationBody) -> str | None:

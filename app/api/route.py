@@ -11,7 +11,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.asking import said, without_media
+from app.api.asking import routed_text, said, without_media
 from app.api.body import decode
 from app.api.embeddings import MAX_INPUTS
 from app.api.messages import translate_messages
@@ -62,7 +62,7 @@ def inputs_of(body: RouteBody) -> Sequence[Input]:
     texts = [body.input] if isinstance(body.input, str) else list(body.input or ())
     if not 0 < len(texts) <= MAX_INPUTS:
         raise InvalidRequestError(f"'input' must have 1 to {MAX_INPUTS} items, not {len(texts)}", param="input")
-    return [Input(text) for text in texts]
+    return [Input(routed_text(text)) for text in texts]
 
 
 def described(router: IncrementalSemanticRouter, item: Input, chunk_tokens: int) -> dict[str, Any]:

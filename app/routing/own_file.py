@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import zlib
@@ -21,6 +22,8 @@ MAGIC = b"JARVISO1"
 VERSION = 1
 """Goes up with every change of what `app.routing.own_fit` makes of the same routes."""
 _LARGEST = 64_000_000
+MOST_KEPT = 16
+"""Heads that stay in a folder: routes change, and what they were before is seldom fitted again."""
 
 
 class _Head(msgspec.Struct):
@@ -42,7 +45,7 @@ def path_for(folder: Path, routes: Sequence[OwnRoute], *fitted_with: bytes | mem
 
 
 def save(path: Path, head: OwnHead) -> None:
-    """Write the file, complete or not at all.
+    """Write the file, complete or not at all, and forget the oldest of those beside it.
 
     Raises:
         OSError: it cannot be written.
@@ -52,8 +55,20 @@ def save(path: Path, head: OwnHead) -> None:
     body = len(text).to_bytes(4, "little") + text + zlib.compress(np.ascontiguousarray(head.table.T).tobytes(), 1)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}.part")
-    hashed_file.write(part, MAGIC, body)
-    part.replace(path)
+    try:
+        hashed_file.write(part, MAGIC, body)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    _forget(path.parent)
+
+
+def _forget(folder: Path) -> None:
+    """Delete all but the newest heads; what another process is doing to them at the same time is its own affair."""
+    with contextlib.suppress(OSError):
+        newest_first = sorted(folder.glob("*.bin"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+        for path in newest_first[MOST_KEPT:]:
+            path.unlink()
 
 
 def load(path: Path) -> OwnHead | None:

@@ -236,3 +236,10 @@ async def test_a_user_that_is_no_text_in_utf_8_is_refused() -> None:
 async def test_results_longer_than_the_router_reads_hide_no_question() -> None:
     wrapped = f"<tool_result>{'a poem about the sea ' * 3000}</tool_result>{CODE}"
     assert await routed(messages=[{"role": "user", "content": wrapped}]) == await routed(input=CODE)
+
+
+async def test_an_input_is_read_as_a_request_is() -> None:
+    wrapped = f"<tool_result>{'word ' * 10_000}</tool_result><user_query>{CODE}</user_query>"
+    bare, same, long = (await routed(input=[CODE, wrapped, "word " * 10_000]))["data"]
+    assert same["probabilities"] == bare["probabilities"]
+    assert long["tokens"] < 10_000

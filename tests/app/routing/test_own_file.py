@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,22 @@ def test_a_head_comes_back_as_it_was(tmp_path: Path) -> None:
     for name in HEAD.__struct_fields__:
         assert np.array_equal(getattr(found, name), getattr(HEAD, name))
     assert [file.name for file in path.parent.iterdir()] == ["head.bin"]
+
+
+def test_a_folder_keeps_the_newest_heads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_file, "MOST_KEPT", 2)
+    for number in range(4):
+        own_file.save(tmp_path / f"{number}.bin", HEAD)
+        os.utime(tmp_path / f"{number}.bin", (number, number))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["2.bin", "3.bin"]
+
+
+def test_a_head_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "head.bin"
+    path.mkdir()
+    with pytest.raises(OSError):
+        own_file.save(path, HEAD)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b[:0], lambda b: b[:60] + b"x" + b[61:]])
