@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,10 +29,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 1 failed, 2 the configuration or the call cannot be used."""
     given = _parser().parse_args(arguments)
     try:
-        return COMMANDS[given.command].run(given)
+        status = COMMANDS[given.command].run(given)
+        sys.stdout.flush()
+        return status
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_CONFIGURATION
+    except BrokenPipeError:
+        # Whoever read the output has seen enough. What Python still holds of it would be written, and fail, at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
 
 
 def serve(_: argparse.Namespace) -> int:
@@ -115,10 +122,11 @@ def route(given: argparse.Namespace) -> int:
     else:
         lines = explained(" ".join(words), settings)
     try:
-        print("\n".join(lines))
+        text = "\n".join(lines)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED
+    print(text)
     return OK
 
 

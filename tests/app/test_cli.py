@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -52,6 +53,18 @@ def test_check_shows_values_and_where_they_come_from(tmp_path: Path) -> None:
     assert "JARVIS_INFERENCE_ENGINE=stub  [environment]" in done.stdout
     assert "JARVIS_HOST=127.0.0.1  [default]" in done.stdout
     assert "canary" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["env-example"], ["route", "a cough since Monday"]])
+def test_output_that_nobody_reads_to_its_end_is_no_error(arguments: list[str]) -> None:
+    unread, written = os.pipe()
+    os.close(unread)
+    command = [sys.executable, "-m", "app", *arguments]
+    with open(written, "wb") as output:
+        done = subprocess.run(
+            command, env=environment({}), cwd=ROOT, stdout=output, stderr=subprocess.PIPE, timeout=PATIENCE_S, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 def test_check_fails_on_a_missing_model(tmp_path: Path) -> None:
