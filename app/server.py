@@ -110,6 +110,9 @@ class EdgeServer(uvicorn.Server):
             await super().shutdown(sockets)
         finally:
             drained.cancel()
+        if self.force_exit:
+            # uvicorn would leave it out, then cancel the application and report that as its failure.
+            await self.lifespan.shutdown()
 
     async def _close_engines(self) -> None:
         await asyncio.sleep(self._drain_s)

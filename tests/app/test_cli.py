@@ -173,6 +173,7 @@ def test_a_second_signal_means_now(open_stream: httpx.Client, second: signal.Sig
                 refused = True
         server.process.send_signal(second)
         assert server.process.wait(PATIENCE_S) == 0
+        assert "Traceback" not in server.log.read_text()
 
 
 def test_keys_stay_out_of_the_log() -> None:
