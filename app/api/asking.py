@@ -38,9 +38,13 @@ def asked(request: Request, body: GenerationBody, job: Job) -> Asked:
 
 
 def session(request: Request, body: GenerationBody) -> str | None:
-    """What the client calls the session: its header, or else its `user`; the two never mean the same one."""
-    named = request.headers.get(SESSION_HEADER)
-    return f"session {named}" if named else user(body)
+    """What the client calls the session: its header, or else its `user`; the two never mean the same one.
+
+    Neither do the same names under two API keys.
+    """
+    header = request.headers.get(SESSION_HEADER)
+    named = f"session {header}" if header else user(body)
+    return None if named is None else f"{request.scope.get('state', {}).get('caller', '')} {named}"
 
 
 def said(messages: Sequence[Message]) -> tuple[str, ...]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from app.main import create_app
 from app.settings import Settings
-from app.settings.sections import RoutingSettings
+from app.settings.sections import RoutingSettings, ServerSettings
 from tests.app.asgi import Client, Exchange, lifespan
 from tests.app.doubles import OnePool
 from tests.app.serving import chat, engine, serving, settings_with
@@ -223,6 +224,17 @@ async def test_a_user_and_a_session_of_the_same_name_are_two() -> None:
         asked = [(by_header, {}, "routed"), (by_header, {}, "sticky"), (by_user, {"user": "bob"}, "routed")]
         for client, fields, reason in asked:
             exchange = await client.post("/v1/chat/completions", body | fields)
+            assert exchange.headers["x-jarvis-reason"] == reason
+
+
+async def test_a_session_of_one_key_is_not_that_of_another() -> None:
+    keys = ServerSettings(api_keys=(SecretStr("one"), SecretStr("two")))
+    settings = settings_with(routing=RoutingSettings(precision=0.5, sticky=True), server=keys)
+    app, body = create_app(settings, OnePool(engine())), {"messages": [{"role": "user", "content": CODE}]}
+    async with lifespan(app):
+        for key, reason in (("one", "routed"), ("one", "sticky"), ("two", "routed")):
+            client = Client(app, {"x-jarvis-session": "s", "authorization": f"Bearer {key}"})
+            exchange = await client.post("/v1/chat/completions", body)
             assert exchange.headers["x-jarvis-reason"] == reason
 
 
