@@ -21,7 +21,7 @@ from tests.backends.llama_cpp.test_adapters import PROMPT, reference_tokens
 CLEAR = 0.1
 """Distance between the two best log-probabilities from which on the batch's shape does not decide which is best: with
 strong adapters, quantised weights and a float16 cache it moves them by up to half of that."""
-FEWEST = 2
+FEWEST = 4
 """Tokens that an answer must have before two of them are about as probable, to say anything."""
 
 
@@ -62,16 +62,19 @@ async def test_an_adapter_answers_as_it_does_in_llama_cpp_itself(tmp_path: Path)
 
 
 async def test_requests_with_different_adapters_run_beside_each_other_unharmed(tmp_path: Path) -> None:
-    adapters = {"a": strong_adapter(tmp_path, 1), "b": strong_adapter(tmp_path, 2), "idle": idle_adapter(tmp_path)}
-    names = (None, "a", "b", "idle")
-    async with serving(adapters) as engine:
-        alone = {name: await clear_tokens(engine, name) for name in names}
+    strong = {f"strong {seed}": strong_adapter(tmp_path, seed) for seed in range(1, 7)}
+    async with serving({**strong, "idle": idle_adapter(tmp_path)}) as engine:
+        alone = {name: await clear_tokens(engine, name) for name in (None, *strong, "idle")}
+        # How soon two tokens are about as probable depends on the processor: two adapters that say enough will do.
+        clear = [name for name in strong if len(alone[name]) >= FEWEST][:2]
+        names = (None, *clear, "idle")
         together = await asyncio.gather(*(complete(engine, ask(name)) for name in (*names, *names)))
-    assert min(len(tokens) for tokens in alone.values()) >= FEWEST
+    assert len(clear) == 2
+    assert len(alone[None]) >= FEWEST
     for name, answer in zip((*names, *names), together, strict=True):
         assert answer.token_ids[: len(alone[name])] == alone[name], name
     assert alone["idle"] == alone[None]
-    assert len({tuple(alone[name]) for name in (None, "a", "b")}) == 3
+    assert len({tuple(alone[name]) for name in (None, *clear)}) == 3
 
 
 async def test_an_unknown_adapter_is_refused_by_name(tmp_path: Path) -> None:
